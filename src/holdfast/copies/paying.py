@@ -1,0 +1,187 @@
+"""Paying one debt: make one grid match the index for one key.
+
+Answers for: the current version is published where its policy wants it, and absent elsewhere; what an earlier, uncertain
+attempt may have left is read back before anything is written again. It never settles: it says what is to be
+settled or postponed, and the index decides whether that still holds. Invariant: nothing is published after the
+debt's lease has run out.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+
+from holdfast.copies.blocks import Block, all_blocks
+from holdfast.copies.reading import NoCopy, read_blocks, verify_copy
+from holdfast.copies.site import Seat, Site
+from holdfast.crew import CrewFull
+from holdfast.digests import crc32c
+from holdfast.errors import Corrupt, GridError, Reason, Refused, Unavailable
+from holdfast.events import DebtPaid, DebtPostponed
+from holdfast.grids.grid import Label
+from holdfast.index.interface import Debt, Delay, Payment
+from holdfast.limits import BLOCK_BYTES, DEBT_RETRY_MAX_S, DEBT_RETRY_S, LEASE_S
+from holdfast.model import Place, Version
+
+
+class _Body:
+    """A version's body as a `Source`: from memory, from the spool, or read and verified from other grids."""
+
+    def __init__(
+        self, site: Site, place: Place, version: Version, blocks: Sequence[Block], route: Sequence[int], *, last: bool
+    ) -> None:
+        self._site = site
+        self._place = place
+        self._version = version
+        self._blocks = blocks
+        self._route = route
+        self._last = last
+        self._spooled = version.spooled
+        self.size = version.size
+        self.data = version.inline if version.inline is not None else (b"" if not version.size else None)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        if not self._spooled:
+            return ()
+        names = dict.fromkeys(block.spool for block in self._blocks)
+        return tuple(self._site.spool.path(name) for name in names)
+
+    @property
+    def handover(self) -> bool:
+        return self._last and len(self.files) == 1
+
+    def without_files(self) -> None:
+        """The spool's bytes are damaged or gone: read from other grids instead."""
+        self._spooled = False
+
+    def stream(self) -> AsyncIterator[bytes]:
+        return self._stream()
+
+    async def _stream(self) -> AsyncIterator[bytes]:
+        try:
+            async for data in read_blocks(self._site, self._place, self._version, self._blocks, self._route):
+                yield data
+        except NoCopy as lost:
+            raise Unavailable("copies", "get", str(lost), bucket=self._place.bucket, key=self._place.key) from lost
+
+
+async def pay(site: Site, debt: Debt) -> Payment | Delay:
+    """Do what a claimed debt asks for. Never raises GridError: a failure is a Delay."""
+    seat = site.seat(debt.grid)
+    if seat is None:
+        return Delay(debt, site.clock.now_ms() + int(DEBT_RETRY_MAX_S * 1000), "this grid is not configured", False)
+    place = Place(debt.bucket, debt.key)
+    try:
+        if debt.version is not None and debt.grid in site.redundancy(debt.bucket).grids:
+            payment, how = await _bring(site, seat, debt, debt.version, place)
+        else:
+            await seat.grid.delete(place)
+            payment, how = Payment(debt, None), "deleted"
+    except (GridError, OSError, CrewFull) as trouble:
+        return _postpone(site, debt, trouble)
+    lag_s = max(0.0, (site.clock.now_ms() - debt.since_ms) / 1000)
+    size = debt.version.size if debt.version is not None else 0
+    site.teller.tell(DebtPaid(seat.name, debt.bucket, debt.key, size, lag_s, how))
+    return payment
+
+
+async def _bring(site: Site, seat: Seat, debt: Debt, version: Version, place: Place) -> tuple[Payment, str]:
+    layout = await site.index.layout(version.seq) if version.crc is None else None
+    if version.crc is None and layout is None:
+        raise Unavailable(seat.name, "stage", "the version was replaced meanwhile", shielded=True)
+    blocks = list(all_blocks(version, layout))
+    if debt.attempts:
+        etag = await _read_back(site, debt.grid, place, version, blocks)
+        if etag is not None:
+            return Payment(debt, etag), "confirmed"
+    others = [copy.grid for copy in version.copies if copy.grid != debt.grid]
+    last = version.spooled and await site.index.debt_of(debt.bucket, debt.key) == (debt.grid,)
+    body = _Body(site, place, version, blocks, others, last=last)
+    label = Label(version.seq, version.etag, version.modified_ms, version.facts.system, version.facts.user)
+    if version.inline is not None and version.crc is not None and crc32c(version.inline) != version.crc:
+        raise Corrupt("index", "get", "the inline body is damaged", bucket=place.bucket, key=place.key)
+    if body.files and not await _spool_is_sound(site, blocks):
+        body.without_files()
+
+    async def bring() -> str:
+        staged = await seat.grid.stage(place, body, label)
+        try:
+            return await seat.grid.publish(staged)
+        except GridError:
+            await _discard(seat, staged)
+            raise
+
+    how = "linked" if body.handover else "copied"
+    etag = await (bring() if version.size <= BLOCK_BYTES else _while_leased(site, debt, bring))
+    return Payment(debt, etag), how
+
+
+async def _discard(seat: Seat, staged: object) -> None:
+    try:
+        await seat.grid.discard(staged)  # type: ignore[arg-type]
+    except GridError:
+        return  # The grid removes what was staged and forgotten when it is next attached.
+
+
+async def _spool_is_sound(site: Site, blocks: Sequence[Block]) -> bool:
+    """Whether the spool still has exactly the bytes that the index describes."""
+    for block in blocks:
+        try:
+            data = await site.spool.begin_block(block.spool, block.spool_offset, block.size)
+        except OSError:
+            return False
+        if len(data) != block.size or crc32c(data) != block.crc:
+            return False
+    return True
+
+
+async def _read_back(site: Site, number: int, place: Place, version: Version, blocks: Sequence[Block]) -> str | None:
+    """The grid's etag when it already holds exactly this version, else None. Raises GridError on silence."""
+    seat = site.seat(number)
+    assert seat is not None
+    try:
+        held = await seat.grid.head(place)
+        if held.size != version.size:
+            return None
+        await verify_copy(site, number, place, blocks, held.etag)
+    except Refused as refusal:
+        if refusal.reason in (Reason.ABSENT, Reason.MISMATCH):
+            return None
+        raise
+    except Corrupt:
+        return None
+    return held.etag
+
+
+async def _while_leased(site: Site, debt: Debt, work: Callable[[], Awaitable[str]]) -> str:
+    """Do `work` and renew the lease meanwhile; raises Unavailable, with the work cancelled, when the lease is lost."""
+
+    async def renew() -> None:
+        while True:
+            await site.clock.sleep(LEASE_S / 3)
+            until_ms = site.clock.now_ms() + int(LEASE_S * 1000)
+            if not await site.index.renew(debt, lease_until_ms=until_ms):
+                raise Unavailable("index", "renew", "the lease was lost", shielded=True)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            renewing = group.create_task(renew())
+            result = await work()
+            renewing.cancel()
+    except BaseExceptionGroup as troubles:
+        raise troubles.exceptions[0] from troubles
+    return result
+
+
+def _postpone(site: Site, debt: Debt, trouble: Exception) -> Delay:
+    seat = site.seat(debt.grid)
+    name = seat.name if seat is not None else str(debt.grid)
+    counts = not (isinstance(trouble, Unavailable) and trouble.shielded)
+    delay_s = min(DEBT_RETRY_MAX_S, DEBT_RETRY_S * 2 ** min(debt.attempts, 16)) * (0.75 + site.clock.random() / 2)
+    if isinstance(trouble, Unavailable):
+        if trouble.grid == name:
+            site.was_silent(debt.grid)
+        delay_s = max(delay_s, trouble.retry_after_s or 0.0) if counts else DEBT_RETRY_S
+    reason = trouble.detail if isinstance(trouble, GridError) else str(trouble)
+    site.teller.tell(DebtPostponed(name, debt.bucket, debt.key, debt.attempts + int(counts), delay_s, reason))
+    return Delay(debt, site.clock.now_ms() + int(delay_s * 1000), reason, counts)

@@ -1,0 +1,162 @@
+"""What this process works with: the index, the spool, and the configured grids with what is known of them.
+
+Answers for: which grid has which number in the index, what the probe last found there, and what a policy
+means in numbers. It decides nothing about requests. Invariant: a grid's number changes only when
+the place behind it was replaced, and then the old number holds nothing for ever.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from holdfast.clock import Clock
+from holdfast.errors import ConfigError, GridError, Reason, Refused
+from holdfast.events import GridMoved, Teller
+from holdfast.grids.grid import Grid
+from holdfast.index.interface import Index
+from holdfast.model import GridState, Redundancy, Value
+from holdfast.spool.spool import Spool
+
+
+class PolicyTerms(Value, frozen=True):
+    """A policy as configured: grids by name."""
+
+    name: str
+    grids: tuple[str, ...]
+    ack: int
+    accept_outage: bool
+
+
+class Seat:
+    """One configured grid in this process. Mutated only by `Site`."""
+
+    __slots__ = ("grid", "number", "reason", "since_ms", "state", "url")
+
+    def __init__(self, grid: Grid, url: str) -> None:
+        self.grid = grid
+        self.url = url
+        self.number = 0
+        self.state = GridState.UNKNOWN
+        self.reason = "not asked yet"
+        self.since_ms = 0
+
+    @property
+    def name(self) -> str:
+        return self.grid.name
+
+
+class Site:
+    """Index, spool and grids of one process, and how they are doing."""
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        spool: Spool,
+        seats: Sequence[Seat],
+        policies: Sequence[PolicyTerms],
+        default_policy: str,
+        bucket_policies: dict[str, str],
+        clock: Clock,
+        teller: Teller,
+        holder: str,
+    ) -> None:
+        self.index = index
+        self.spool = spool
+        self.seats = {seat.name: seat for seat in seats}
+        self.clock = clock
+        self.teller = teller
+        self.holder = holder
+        """Under this name debts are claimed; unique for the life of a process."""
+        self.pressure: Callable[[], int] = lambda: 0
+        """Client requests in progress in this process."""
+        self._requests = 0
+        self._debt_wakers: list[asyncio.Event] = []
+        self._doubt_wakers: dict[str, asyncio.Event] = {}
+        self._terms = {terms.name: terms for terms in policies}
+        self._default = default_policy
+        self._bucket_policies = bucket_policies
+        self._numbers: dict[int, Seat] = {}
+        self._redundancies: dict[str, Redundancy] = {}
+
+    def seat(self, number: int) -> Seat | None:
+        """The seat with this number in the index; None for replaced and unconfigured grids."""
+        return self._numbers.get(number)
+
+    def policy_of(self, bucket: str) -> str:
+        """The name of the policy that applies to a bucket."""
+        return self._bucket_policies.get(bucket, self._default)
+
+    def redundancy(self, bucket: str) -> Redundancy:
+        """The policy of a bucket, in grid numbers."""
+        name = self.policy_of(bucket)
+        known = self._redundancies.get(name)
+        if known is None:
+            terms = self._terms[name]
+            numbers = tuple(self.seats[grid].number for grid in terms.grids)
+            known = Redundancy(name, numbers, terms.ack, terms.accept_outage)
+            self._redundancies[name] = known
+        return known
+
+    async def attach(self, seat: Seat) -> bool:
+        """Ask a grid who it is and take note of the answer. True when it is there.
+
+        A grid that belongs to another index raises ConfigError: writing to it could destroy data.
+        """
+        row = next((row for row in await self.index.grids() if row.name == seat.name and not row.retired), None)
+        known = row.identity if row is not None else ""
+        try:
+            identity = await seat.grid.attach(known)
+        except Refused as refusal:
+            if refusal.reason is Reason.DENIED:
+                raise ConfigError(f"grid {seat.name!r} ({seat.url})", refusal.detail) from refusal
+            await self._move(seat, known, GridState.DOWN, refusal.detail)
+            return False
+        except GridError as silence:
+            await self._move(seat, known, GridState.DOWN, silence.detail)
+            return False
+        await self._move(seat, identity, GridState.UP, "")
+        return True
+
+    async def _move(self, seat: Seat, identity: str, state: GridState, reason: str) -> None:
+        row = await self.index.register_grid(seat.name, identity, seat.url)
+        if row.id != seat.number:
+            replaced = seat.number != 0
+            self._numbers.pop(seat.number, None)
+            seat.number = row.id
+            self._numbers[row.id] = seat
+            self._redundancies.clear()
+            if replaced:
+                self.teller.tell(GridMoved(seat.name, "replaced", "it came back empty: every object is owed to it"))
+        if state is not seat.state or (state is GridState.DOWN and reason != seat.reason):
+            self.teller.tell(GridMoved(seat.name, state.value, reason))
+            seat.since_ms = self.clock.now_ms()
+        if state is GridState.UP and seat.state is not GridState.UP:
+            self.note_debts()
+        seat.state = state
+        seat.reason = reason
+
+    def was_silent(self, number: int) -> None:
+        """Somebody got no answer from this grid: let its probe look soon."""
+        seat = self._numbers.get(number)
+        if seat is not None and seat.name in self._doubt_wakers:
+            self._doubt_wakers[seat.name].set()
+
+    def note_debts(self) -> None:
+        """A change left debts behind: catch-up need not wait for its next look."""
+        for waker in self._debt_wakers:
+            waker.set()
+
+    def request_holder(self) -> str:
+        """A name under which one request claims debts; unique for ever."""
+        self._requests += 1
+        return f"{self.holder}#{self._requests}"
+
+    def debt_waker(self) -> asyncio.Event:
+        """An event that `note_debts` sets."""
+        waker = asyncio.Event()
+        self._debt_wakers.append(waker)
+        return waker
+
+    def doubt_waker(self, seat: Seat) -> asyncio.Event:
+        """An event that `was_silent` sets for this grid."""
+        return self._doubt_wakers.setdefault(seat.name, asyncio.Event())

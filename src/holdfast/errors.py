@@ -1,0 +1,215 @@
+"""All errors, drawn once.
+
+    Exception
+    ├── ConfigError            the operator's: says where, what, and the remedy
+    ├── S3Error                an answer to the client: a row of CODES
+    ├── GridError              one attempt at one grid; classified where the reply is read
+    │   ├── Refused            it answered no (absent, mismatch, denied, invalid)
+    │   ├── Unavailable        it could not act: fail over, may retry
+    │   ├── Uncertain          it may have acted: read back before settling
+    │   └── Corrupt            it answered wrongly
+    └── QuorumMissed           too few grids, with each one's outcome
+
+An answer is not a silence: `Refused` never trips a breaker, the other three do.
+Codes, statuses and meanings: Amazon S3 API Reference, "Error responses".
+"""
+
+import enum
+from collections.abc import Mapping
+
+from holdfast.model import Value
+
+
+class ConfigError(Exception):
+    """A setting, an argument or the environment is wrong. Says where, what, and what to do."""
+
+    def __init__(self, where: str, what: str, remedy: str = "") -> None:
+        self.where = where
+        self.what = what
+        self.remedy = remedy
+        super().__init__(f"{where}: {what}" + (f" {remedy}" if remedy else ""))
+
+
+class Code(Value, frozen=True):
+    name: str
+    status: int
+    message: str
+
+
+def _table(*rows: tuple[str, int, str]) -> dict[str, Code]:
+    return {name: Code(name, status, message) for name, status, message in rows}
+
+
+CODES: Mapping[str, Code] = _table(
+    ("AccessDenied", 403, "Access Denied"),
+    ("AuthorizationHeaderMalformed", 400, "The authorization header that you provided is not valid."),
+    ("AuthorizationQueryParametersError", 400, "The authorization query parameters that you provided are not valid."),
+    ("BadDigest", 400, "The Content-MD5 or checksum value that you specified did not match what the server received."),
+    ("BadRequest", 400, "Bad Request"),
+    ("BucketAlreadyExists", 409, "The requested bucket name is not available. Select a different name and try again."),
+    ("BucketAlreadyOwnedByYou", 409, "The bucket that you tried to create already exists, and you own it."),
+    ("BucketNotEmpty", 409, "The bucket that you tried to delete is not empty."),
+    ("ConditionalRequestConflict", 409, "A conflicting operation occurred. Fetch the current version and try again."),
+    ("EntityTooLarge", 400, "Your proposed upload exceeds the maximum allowed object size."),
+    ("EntityTooSmall", 400, "Your proposed upload is smaller than the minimum allowed object size."),
+    ("ExpiredToken", 400, "The provided token has expired."),
+    ("IncompleteBody", 400, "You did not provide the number of bytes specified by the Content-Length HTTP header."),
+    ("InternalError", 500, "An internal error occurred. Try again."),
+    ("InvalidAccessKeyId", 403, "The access key ID that you provided does not exist in our records."),
+    ("InvalidArgument", 400, "Invalid argument."),
+    ("InvalidBucketName", 400, "The specified bucket is not valid."),
+    ("InvalidBucketState", 409, "The request is not valid with the current state of the bucket."),
+    ("InvalidChunkSizeError", 403, "Only the last chunk is allowed to have a size less than 8192 bytes."),
+    ("InvalidDigest", 400, "The Content-MD5 or checksum value that you specified is not valid."),
+    ("InvalidLocationConstraint", 400, "The specified location constraint is not valid."),
+    ("InvalidPart", 400, "One or more of the specified parts could not be found or their entity tags did not match."),
+    ("InvalidPartNumber", 416, "The requested partnumber is not satisfiable."),
+    ("InvalidPartOrder", 400, "The list of parts was not in ascending order. Parts must be ordered by part number."),
+    ("InvalidRange", 416, "The requested range is not satisfiable."),
+    ("InvalidRequest", 400, "Invalid request."),
+    ("InvalidStorageClass", 400, "The storage class that you specified is not valid."),
+    ("InvalidURI", 400, "The specified URI couldn't be parsed."),
+    ("KeyTooLongError", 400, "Your key is too long."),
+    ("MalformedXML", 400, "The XML that you provided was not well formed or did not validate."),
+    ("MaxMessageLengthExceeded", 400, "Your request was too large."),
+    ("MetadataTooLarge", 400, "Your metadata headers exceed the maximum allowed metadata size."),
+    ("MethodNotAllowed", 405, "The specified method is not allowed against this resource."),
+    ("MissingContentLength", 411, "You must provide the Content-Length HTTP header."),
+    ("MissingRequestBodyError", 400, "Request body is empty."),
+    ("MissingSecurityHeader", 400, "Your request is missing a required header."),
+    ("NoSuchBucket", 404, "The specified bucket does not exist."),
+    ("NoSuchKey", 404, "The specified key does not exist."),
+    (
+        "NoSuchUpload",
+        404,
+        "The specified multipart upload does not exist: its ID is not valid, or it was aborted or completed.",
+    ),
+    ("NoSuchVersion", 404, "The version ID specified in the request does not match an existing version."),
+    ("NotImplemented", 501, "A header or query that you provided requests functionality that is not implemented."),
+    ("NotModified", 304, "Not Modified"),
+    ("PreconditionFailed", 412, "At least one of the preconditions that you specified did not hold."),
+    ("RequestHeaderSectionTooLarge", 400, "Your request header and query parameters exceed the maximum allowed size."),
+    (
+        "RequestTimeout",
+        400,
+        "Your socket connection to the server was not read from or written to within the timeout period.",
+    ),
+    ("RequestTimeTooSkewed", 403, "The difference between the request time and the server's time is too large."),
+    ("ServiceUnavailable", 503, "Service is unable to handle the request. Try again."),
+    (
+        "SignatureDoesNotMatch",
+        403,
+        "The request signature that the server calculated does not match the signature that you provided.",
+    ),
+    ("SlowDown", 503, "Please reduce your request rate."),
+    ("TooManyBuckets", 400, "You have attempted to create more buckets than are allowed."),
+    ("XAmzContentChecksumMismatch", 400, "The provided checksum does not match what the server computed."),
+    ("XAmzContentSHA256Mismatch", 400, "The provided 'x-amz-content-sha256' header does not match what was computed."),
+)
+
+
+class S3Error(Exception):
+    """An answer other than success. `code` is a row of CODES; `fields` become elements of the XML body.
+
+    `headers` are added to the reply; `detail` goes to the log only.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str | None = None,
+        *,
+        fields: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        detail: str = "",
+    ) -> None:
+        row = CODES[code]
+        self.code = code
+        self.status = row.status
+        self.message = row.message if message is None else message
+        self.fields = dict(fields or {})
+        self.headers = dict(headers or {})
+        self.detail = detail
+        super().__init__(f"{code}: {self.message}")
+
+
+class Reason(str, enum.Enum):
+    """Why a grid refused."""
+
+    ABSENT = "absent"
+    MISMATCH = "mismatch"
+    """The copy is not the one that was asked for (If-Match)."""
+    DENIED = "denied"
+    INVALID = "invalid"
+    """This grid can never hold that (name, size, metadata)."""
+
+
+class GridError(Exception):
+    """One attempt at one grid went wrong. `__cause__` is the original exception, where there was one."""
+
+    outcome = "error"
+
+    def __init__(self, grid: str, operation: str, detail: str, *, bucket: str = "", key: str = "") -> None:
+        self.grid = grid
+        self.operation = operation
+        self.detail = detail
+        self.bucket = bucket
+        self.key = key
+        place = f" {bucket}/{key}" if bucket or key else ""
+        super().__init__(f"grid {grid}: {operation}{place}: {detail}")
+
+
+class Refused(GridError):
+    """It answered no."""
+
+    outcome = "refused"
+
+    def __init__(
+        self, grid: str, operation: str, detail: str, *, reason: Reason, bucket: str = "", key: str = ""
+    ) -> None:
+        super().__init__(grid, operation, detail, bucket=bucket, key=key)
+        self.reason = reason
+
+
+class Unavailable(GridError):
+    """It could not act, and certainly did not."""
+
+    outcome = "unavailable"
+
+    def __init__(
+        self,
+        grid: str,
+        operation: str,
+        detail: str,
+        *,
+        bucket: str = "",
+        key: str = "",
+        retry_after_s: float | None = None,
+        shielded: bool = False,
+    ) -> None:
+        super().__init__(grid, operation, detail, bucket=bucket, key=key)
+        self.retry_after_s = retry_after_s
+        self.shielded = shielded
+        """True when our own breaker or limit refused: the grid was not asked, so it is no evidence against it."""
+
+
+class Uncertain(GridError):
+    """It may have acted. Read back before settling; never repeat blindly."""
+
+    outcome = "uncertain"
+
+
+class Corrupt(GridError):
+    """It answered wrongly: other bytes, another etag, another size than the index says."""
+
+    outcome = "corrupt"
+
+
+class QuorumMissed(Exception):
+    """Too few grids acted. `outcomes` maps each grid's name to what happened there."""
+
+    def __init__(self, wanted: int, outcomes: Mapping[str, str]) -> None:
+        self.wanted = wanted
+        self.outcomes = dict(outcomes)
+        told = ", ".join(f"{name}: {what}" for name, what in self.outcomes.items())
+        super().__init__(f"{wanted} grids had to hold the write ({told})")

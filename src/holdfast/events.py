@@ -1,0 +1,136 @@
+"""One typed event per fact; whoever wants to know subscribes.
+
+Metrics, log, evidence and console read events; nobody calls them directly. Telling never blocks
+and never fails the teller: a listener is a plain function that must return at once.
+"""
+
+from collections.abc import Callable
+
+from holdfast.model import Value
+
+
+class Event(Value, frozen=True):
+    """Something that happened. Subclasses name the fact and carry its fields."""
+
+
+class RequestEnded(Event, frozen=True):
+    """One S3 request was answered (or its client left: `status` 499)."""
+
+    request_id: str
+    operation: str
+    method: str
+    path: str
+    bucket: str
+    key: str
+    status: int
+    code: str
+    """S3 error code, empty on success."""
+    elapsed_s: float
+    received_bytes: int
+    sent_bytes: int
+    access_key: str
+    client: str
+    detail: str = ""
+    """For 5xx: what went wrong inside; for the log only, never for the client."""
+
+
+class GridAttempt(Event, frozen=True):
+    """One operation at one grid ended. `outcome` is ok, refused, unavailable, uncertain or corrupt."""
+
+    grid: str
+    operation: str
+    outcome: str
+    elapsed_s: float
+    size_bytes: int = 0
+    detail: str = ""
+
+
+class BreakerMoved(Event, frozen=True):
+    """A breaker changed its state (closed, open, trial)."""
+
+    grid: str
+    group: str
+    """read, write, list or delete."""
+    state: str
+    reason: str
+
+
+class GridMoved(Event, frozen=True):
+    """A grid's probe changed its mind: up, down or replaced."""
+
+    grid: str
+    state: str
+    reason: str
+
+
+class Committed(Event, frozen=True):
+    """The index made a batch of changes durable."""
+
+    changes: int
+    elapsed_s: float
+
+
+class DebtPaid(Event, frozen=True):
+    """A grid now matches the index for one key. `how` is copied, linked, confirmed or deleted."""
+
+    grid: str
+    bucket: str
+    key: str
+    size_bytes: int
+    lag_s: float
+    how: str
+
+
+class DebtPostponed(Event, frozen=True):
+    """A payment failed and will be tried again."""
+
+    grid: str
+    bucket: str
+    key: str
+    attempts: int
+    delay_s: float
+    reason: str
+
+
+class CopySuspected(Event, frozen=True):
+    """A copy was missing, changed or damaged; it is owed again."""
+
+    grid: str
+    bucket: str
+    key: str
+    reason: str
+
+
+class KeeperFailed(Event, frozen=True):
+    """A keeper's unit of work raised something unexpected; it will be tried again."""
+
+    keeper: str
+    reason: str
+
+
+class Noted(Event, frozen=True):
+    """A fact for the log that needs no metric: start, stop, recovery."""
+
+    message: str
+    fields: dict[str, str | int | float] = {}
+
+
+Listener = Callable[[Event], None]
+
+
+class Teller:
+    """Tells every listener each event, in order of subscription."""
+
+    __slots__ = ("_listeners",)
+
+    def __init__(self) -> None:
+        self._listeners: list[Listener] = []
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener` with every event from now on."""
+        self._listeners.append(listener)
+
+    def tell(self, event: Event) -> None:
+        """Tell all listeners at once."""
+        for listener in self._listeners:
+            listener(event)

@@ -1,0 +1,351 @@
+"""`Index`: the durable truth, as one interface.
+
+Answers for: which version of a key is current, what it looks like, which grids hold it, what is owed, and
+which bytes are in the spool. It never touches bodies outside small inline ones, and never a grid.
+Invariant: when a changing method returns, the change is durable (fsynced) and every later read on
+any node sees it; when it raises, nothing changed, except that a commit whose answer was lost
+raises `CommitUnknown`.
+
+Methods are async for the engines that wait; the SQLite engine answers point reads without waiting.
+S3 preconditions are evaluated inside the transaction; they raise `S3Error`.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from holdfast.model import (
+    ALWAYS,
+    Bucket,
+    Facts,
+    Layout,
+    Part,
+    Value,
+    Version,
+    WriteCondition,
+)
+from holdfast.s3 import DeleteAsk, Page, Upload, UploadsPage
+
+
+class CommitUnknown(Exception):
+    """The commit was sent and its answer was lost: it may or may not have happened."""
+
+
+class SpoolFile(Value, frozen=True):
+    """A spool file that a change refers to."""
+
+    id: str
+    size: int
+
+
+class NewVersion(Value, frozen=True):
+    """A version to become current. Small bodies come `inline` with their `crc`, others with a `layout`
+    and its spool files."""
+
+    bucket: str
+    key: str
+    size: int
+    etag: str
+    modified_ms: int
+    facts: Facts
+    owes: tuple[int, ...]
+    """Grids of the policy: each is recorded as a debt."""
+    inline: bytes | None = None
+    crc: int | None = None
+    layout: Layout | None = None
+    spool: tuple[SpoolFile, ...] = ()
+    condition: WriteCondition = ALWAYS
+    holder: str = ""
+    claims: tuple[int, ...] = ()
+    """Of these grids, the debts that nobody else has claimed are claimed for `holder` in the same commit."""
+    lease_until_ms: int = 0
+
+
+class Written(Value, frozen=True):
+    """A committed version."""
+
+    seq: int
+    claimed: tuple[int, ...]
+    """Grids whose debts `holder` now has."""
+    released: tuple[str, ...]
+    """Spool files of the replaced version: nobody needs them any more, unlink them."""
+
+
+class Deleted(Value, frozen=True):
+    """What became of one key of a deletion: gone (or it never was there), or refused."""
+
+    existed: bool
+    code: str = ""
+    """S3 error code when a condition failed, else empty."""
+
+
+class Debt(Value, frozen=True):
+    """A claimed debt: this grid must match the index for this key. `version` is the current
+    version, or None when the key must not be there."""
+
+    grid: int
+    bucket: str
+    key: str
+    seq: int
+    """The change that was current when the debt was claimed."""
+    since_ms: int
+    attempts: int
+    holder: str
+    policy: str
+    """Name of the bucket's policy."""
+    version: Version | None
+
+
+class Payment(Value, frozen=True):
+    """A claimed debt was paid: `etag` is the grid's etag of the copy, None when nothing is there now."""
+
+    debt: Debt
+    etag: str | None
+
+
+class Delay(Value, frozen=True):
+    """A claimed debt could not be paid: free it, to be claimed again from `due_ms` on."""
+
+    debt: Debt
+    due_ms: int
+    reason: str
+    counts: bool = True
+    """False gives the debt back without counting an attempt."""
+
+
+class Settled(Value, frozen=True):
+    """What a settlement freed."""
+
+    paid: int
+    released: tuple[str, ...]
+    """Spool files that nobody needs any more."""
+
+
+class GridSums(Value, frozen=True):
+    """What one grid holds and is owed."""
+
+    grid: int
+    held: int
+    """Copies of current versions that it is known to hold."""
+    held_bytes: int
+    debts: int
+    debt_bytes: int
+    oldest_ms: int
+    """When the oldest debt arose; 0 when there is none."""
+    paid: int
+    """Debts ever settled there: its growth is the rate of catch-up."""
+
+
+class GridRow(Value, frozen=True):
+    """A grid as the index knows it. A replaced place gets a new row, and so holds nothing."""
+
+    id: int
+    name: str
+    identity: str
+    url: str
+    retired: bool
+
+
+class Usage(Value, frozen=True):
+    """Sums that the index keeps up to date."""
+
+    objects: int
+    object_bytes: int
+    inline_bytes: int
+    spool_bytes: int
+    debts: int
+    tombstones: int
+    uploads: int
+
+
+class Index(Protocol):
+    """See the module. All times are milliseconds of the wall clock."""
+
+    # --- life ---
+
+    async def open(self) -> None:
+        """Create or migrate the schema, step by numbered step, and be ready. Raises ConfigError."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted, then let go. Later calls raise."""
+        ...
+
+    async def check(self) -> None:
+        """Raise unless reads and commits work now (for readiness)."""
+        ...
+
+    # --- buckets ---
+
+    async def create_bucket(self, bucket: Bucket) -> None:
+        """Raises BucketAlreadyOwnedByYou."""
+        ...
+
+    async def delete_bucket(self, name: str) -> None:
+        """Raises NoSuchBucket, BucketNotEmpty (objects or uploads are in it)."""
+        ...
+
+    async def bucket(self, name: str) -> Bucket:
+        """Raises NoSuchBucket."""
+        ...
+
+    async def buckets(self, *, prefix: str = "", after: str = "", limit: int | None = None) -> tuple[Bucket, ...]:
+        """In byte order of their names."""
+        ...
+
+    # --- objects ---
+
+    async def get(self, bucket: str, key: str) -> Version | None:
+        """The current version, with its inline body when the index has it. Raises NoSuchBucket."""
+        ...
+
+    async def layout(self, seq: int) -> Layout | None:
+        """Of a version that has one; None when that version is gone (overwritten meanwhile)."""
+        ...
+
+    async def put(self, change: NewVersion) -> Written:
+        """Commit a version, its debts and its spool files. Raises NoSuchBucket, PreconditionFailed,
+        NoSuchKey (If-Match where nothing is)."""
+        ...
+
+    async def delete(
+        self, bucket: str, asks: Sequence[DeleteAsk], *, now_ms: int, owes: tuple[int, ...]
+    ) -> tuple[tuple[Deleted, ...], tuple[str, ...]]:
+        """Delete keys in one commit: tombstones, and a debt for every grid of `owes`, and every other grid that holds
+        or was owed the key. A key that is not there and was never owed to any grid leaves nothing behind.
+        Returns one outcome per ask, and released spool files. Raises NoSuchBucket."""
+        ...
+
+    async def scan(self, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+        """Current versions with keys above `after` in UTF-8 byte order, without inline bodies. With a
+        delimiter, keys that have it after the prefix are rolled into common prefixes, each reached by one seek; a
+        common prefix that equals or sorts before `after` (as `after` begins with it) is not repeated. Raises NoSuchBucket."""
+        ...
+
+    # --- multipart uploads ---
+
+    async def create_upload(self, upload: Upload) -> None:
+        """Raises NoSuchBucket."""
+        ...
+
+    async def upload(self, bucket: str, key: str, upload_id: str) -> Upload:
+        """Raises NoSuchBucket, NoSuchUpload."""
+        ...
+
+    async def put_part(self, bucket: str, key: str, upload_id: str, part: Part) -> tuple[str, ...]:
+        """Record a part (its spool file is `part.spool`), replacing one of the same number. Returns released
+        spool files. Raises NoSuchUpload."""
+        ...
+
+    async def parts(self, bucket: str, key: str, upload_id: str, *, after: int, limit: int) -> tuple[Part, ...]:
+        """In order of number. Raises NoSuchUpload."""
+        ...
+
+    async def uploads(
+        self, bucket: str, *, prefix: str, delimiter: str, key_marker: str, upload_marker: str, limit: int
+    ) -> UploadsPage:
+        """In order of key, then of initiation. Raises NoSuchBucket."""
+        ...
+
+    async def complete_upload(self, upload_id: str, change: NewVersion) -> Written:
+        """`put` of the composed version and the end of the upload in one commit; parts that the version's layout does
+        not use are released. Raises NoSuchUpload, InvalidPart when a part was replaced meanwhile, and what `put` raises."""
+        ...
+
+    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> tuple[str, ...]:
+        """Forget the upload and its parts. Returns released spool files. Raises NoSuchUpload."""
+        ...
+
+    async def stale_uploads(self, *, before_ms: int, limit: int) -> tuple[Upload, ...]:
+        """Uploads without a new part since `before_ms`."""
+        ...
+
+    # --- debts ---
+
+    async def claim(self, grid: int, *, holder: str, now_ms: int, lease_until_ms: int, limit: int) -> tuple[Debt, ...]:
+        """Take debts of a grid that are due and that nobody has, the soonest due first. Durable before it returns.
+        Debts come with their current version, inline body included."""
+        ...
+
+    async def claim_key(
+        self, grid: int, bucket: str, key: str, *, holder: str, now_ms: int, lease_until_ms: int
+    ) -> Debt | None:
+        """Take one debt whether due or not; None when there is none or another holder has it."""
+        ...
+
+    async def renew(self, debt: Debt, *, lease_until_ms: int) -> bool:
+        """Extend a lease; False when it was lost."""
+        ...
+
+    async def settle(self, payments: Sequence[Payment]) -> Settled:
+        """Debts were paid. Where the key changed since the claim, the debt stays and is free at once (a copy of
+        a version that is no longer current is not recorded). Otherwise the debt goes, the version's
+        copies gain or lose the grid, and once no debt is left: spool files are released (the inline body stays) and
+        a tombstone goes. Where the holder lost the lease, nothing changes."""
+        ...
+
+    async def postpone(self, delays: Sequence[Delay]) -> None:
+        """Debts could not be paid; only the holder's own leases are touched."""
+        ...
+
+    async def release_leases(self, holder: str) -> int:
+        """Free all debts of a holder (at its orderly stop). Returns how many."""
+        ...
+
+    async def suspect(self, bucket: str, key: str, seq: int, grid: int, *, now_ms: int) -> bool:
+        """The copy of this version on this grid is missing or wrong: it is no longer held, and owed again.
+        False when the version is no longer current or the copy was not held."""
+        ...
+
+    async def debt_of(self, bucket: str, key: str) -> tuple[int, ...]:
+        """Grids that are owed this key."""
+        ...
+
+    async def sums(self) -> tuple[GridSums, ...]:
+        """One row per grid that is not retired. Kept up to date by each commit, so cheap."""
+        ...
+
+    async def tombstone(self, bucket: str, key: str) -> int | None:
+        """The sequence number of the deletion that not every grid has confirmed; None when there is none."""
+        ...
+
+    # --- grids and policies ---
+
+    async def register_grid(self, name: str, identity: str, url: str) -> GridRow:
+        """The row of this place: the one with this name and identity, or one of this name whose identity is still empty (it gets
+        this one, and keeps its number and debts), or a new one; others of the same name are retired
+        (their copies and debts are forgotten: nothing there can be trusted or reached)."""
+        ...
+
+    async def grids(self) -> tuple[GridRow, ...]: ...
+
+    async def reconcile(self, bucket: str, *, wanted: tuple[int, ...], after: str, limit: int, now_ms: int) -> str:
+        """Look at up to `limit` keys above `after`: record a debt for each wanted grid that does not hold the version, and for
+        each other grid that does. Returns the last key looked at, empty at the end of the bucket."""
+        ...
+
+    async def copies(self, bucket: str, *, after: str, limit: int) -> tuple[tuple[str, Version], ...]:
+        """Versions in key order, without inline bodies, for scrubbing."""
+        ...
+
+    # --- bookkeeping ---
+
+    async def usage(self) -> Usage:
+        """Cheap: sums kept up to date by each commit."""
+        ...
+
+    async def spooled(self, ids: Sequence[str]) -> frozenset[str]:
+        """Which of these spool files some row names."""
+        ...
+
+    async def trim_inline(self, keep_bytes: int, *, limit: int) -> int:
+        """Drop the oldest inline bodies that all grids of their debts hold, until the sum is at most `keep_bytes`
+        or `limit` bodies were looked at. Bodies with a debt or without any copy are never dropped. Returns bytes freed."""
+        ...
+
+    async def note(self, name: str, value: str) -> None:
+        """Remember a small fact (a keeper's cursor, an applied policy)."""
+        ...
+
+    async def noted(self, name: str) -> str:
+        """The remembered fact, or empty."""
+        ...

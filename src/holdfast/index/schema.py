@@ -1,0 +1,156 @@
+"""The schema of the SQLite engine, as numbered steps.
+
+Answers for: what the tables look like and how each released form becomes the next. It never runs anything.
+Invariant: a step that was released is never edited; the schema's number is the number of steps applied.
+
+Keys are kept as UTF-8 blobs, so that their order is the order of S3 listings. A bucket's number belongs
+to its name for ever: debts for objects of a deleted bucket and objects of a later one with the same name
+meet in one row, and a number once learnt stays right. `seq` is one sequence for the whole index.
+"""
+
+from typing import Final, NamedTuple
+
+APPLICATION_ID: Final = 0x48464958
+"""`HFIX`: tells an index from any other SQLite file."""
+
+
+class Step(NamedTuple):
+    """What turns one form of the schema into the next."""
+
+    title: str
+    statements: str
+
+
+STEPS: Final[tuple[Step, ...]] = (
+    Step(
+        "objects, uploads, debts",
+        """
+        CREATE TABLE bucket (
+            id          INTEGER PRIMARY KEY,
+            name        TEXT    NOT NULL UNIQUE,
+            created_ms  INTEGER NOT NULL,
+            policy      TEXT    NOT NULL,
+            owner       TEXT    NOT NULL,
+            region      TEXT    NOT NULL,
+            deleted_ms  INTEGER             -- set: there is no such bucket, but its name keeps its number
+        ) STRICT;
+
+        -- The current version of each key.
+        CREATE TABLE object (
+            bucket      INTEGER NOT NULL,
+            key         BLOB    NOT NULL,
+            seq         INTEGER NOT NULL,
+            version_id  TEXT    NOT NULL,
+            size        INTEGER NOT NULL,
+            etag        TEXT    NOT NULL,
+            modified_ms INTEGER NOT NULL,
+            facts       BLOB    NOT NULL,
+            copies      BLOB    NOT NULL,
+            crc         INTEGER,
+            inline      INTEGER NOT NULL,   -- 1: its bytes are in body
+            layout      INTEGER NOT NULL,   -- 1: it has a row in layout
+            spool       INTEGER NOT NULL,   -- owner of its spool files, 0 when they are released
+            PRIMARY KEY (bucket, key)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE body (
+            seq         INTEGER PRIMARY KEY,
+            bucket      INTEGER NOT NULL,
+            key         BLOB    NOT NULL,
+            data        BLOB    NOT NULL    -- last, so that the columns before it are read without it
+        ) STRICT;
+
+        CREATE TABLE layout (
+            seq         INTEGER PRIMARY KEY,
+            data        BLOB    NOT NULL
+        ) STRICT;
+
+        -- Files are owned by the sequence number of a version, or by the number of an upload;
+        -- a completed upload's version takes over the upload's number, and no file is touched.
+        CREATE TABLE spool (
+            id          TEXT    PRIMARY KEY,
+            owner       INTEGER NOT NULL,
+            size        INTEGER NOT NULL,
+            node        TEXT    NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX spool_owner ON spool (owner);
+
+        -- due_ms is the moment from which anybody may claim it; while a holder has it, the end of the lease.
+        CREATE TABLE debt (
+            bucket      INTEGER NOT NULL,
+            key         BLOB    NOT NULL,
+            grid        INTEGER NOT NULL,
+            seq         INTEGER NOT NULL,   -- of the current version or tombstone
+            size        INTEGER NOT NULL,
+            since_ms    INTEGER NOT NULL,   -- when the oldest unpaid change was made
+            due_ms      INTEGER NOT NULL,
+            attempts    INTEGER NOT NULL,
+            holder      TEXT    NOT NULL,
+            next_ms     INTEGER NOT NULL,   -- when the first change after the claim was made, 0: none
+            reason      TEXT    NOT NULL,
+            PRIMARY KEY (bucket, key, grid)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX debt_due ON debt (grid, due_ms);
+        CREATE INDEX debt_since ON debt (grid, since_ms);
+
+        CREATE TABLE tombstone (
+            bucket      INTEGER NOT NULL,
+            key         BLOB    NOT NULL,
+            seq         INTEGER NOT NULL,
+            at_ms       INTEGER NOT NULL,
+            PRIMARY KEY (bucket, key)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE upload (
+            number       INTEGER PRIMARY KEY,
+            id           TEXT    NOT NULL UNIQUE,
+            bucket       INTEGER NOT NULL,
+            key          BLOB    NOT NULL,
+            initiated_ms INTEGER NOT NULL,
+            touched_ms   INTEGER NOT NULL,
+            data         BLOB    NOT NULL
+        ) STRICT;
+        CREATE INDEX upload_order ON upload (bucket, key, initiated_ms, id);
+        CREATE INDEX upload_touched ON upload (touched_ms);
+
+        CREATE TABLE part (
+            upload      INTEGER NOT NULL,
+            number      INTEGER NOT NULL,
+            spool       TEXT    NOT NULL,
+            data        BLOB    NOT NULL,
+            PRIMARY KEY (upload, number)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE grid (
+            id          INTEGER PRIMARY KEY,
+            name        TEXT    NOT NULL,
+            identity    TEXT    NOT NULL,
+            url         TEXT    NOT NULL,
+            retired     INTEGER NOT NULL,
+            held        INTEGER NOT NULL,
+            held_bytes  INTEGER NOT NULL,
+            debts       INTEGER NOT NULL,
+            debt_bytes  INTEGER NOT NULL,
+            paid        INTEGER NOT NULL
+        ) STRICT;
+
+        -- One row: the last sequence number, and sums that each commit keeps exact.
+        CREATE TABLE total (
+            seq          INTEGER NOT NULL,
+            objects      INTEGER NOT NULL,
+            object_bytes INTEGER NOT NULL,
+            inline_bytes INTEGER NOT NULL,
+            spool_bytes  INTEGER NOT NULL,
+            debts        INTEGER NOT NULL,
+            tombstones   INTEGER NOT NULL,
+            uploads      INTEGER NOT NULL
+        ) STRICT;
+        INSERT INTO total VALUES (0, 0, 0, 0, 0, 0, 0, 0);
+
+        CREATE TABLE note (
+            name        TEXT    PRIMARY KEY,
+            value       TEXT    NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
+)

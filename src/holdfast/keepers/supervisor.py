@@ -1,0 +1,92 @@
+"""Background workers of one shape, under one supervisor.
+
+A keeper has a name and does one unit of work per `step`; it says how long it has nothing to do. The supervisor
+runs each for as long as the process lives: a step that fails unexpectedly is told and tried
+again after a pause, so one keeper's trouble never stops another or a request. Invariant: nothing of a
+keeper outlives `stop`.
+"""
+
+import asyncio
+import traceback
+from collections.abc import Sequence
+from typing import Protocol
+
+from holdfast.clock import Clock
+from holdfast.errors import ConfigError, S3Error
+from holdfast.events import KeeperFailed, Teller
+from holdfast.limits import KEEPER_PAUSE_MAX_S, KEEPER_PAUSE_S
+
+
+class Keeper(Protocol):
+    """One background worker."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def wake(self) -> asyncio.Event:
+        """Set to end the pause between steps early."""
+        ...
+
+    async def step(self) -> float:
+        """Do one unit of work; return the seconds until there may be more (0: at once)."""
+        ...
+
+    async def close(self) -> None:
+        """End what the steps began."""
+        ...
+
+
+class Supervisor:
+    """Runs keepers until it is stopped."""
+
+    def __init__(self, keepers: Sequence[Keeper], *, clock: Clock, teller: Teller) -> None:
+        self._keepers = keepers
+        self._clock = clock
+        self._teller = teller
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._run(keeper), name=keeper.name) for keeper in self._keepers]
+
+    async def stop(self) -> None:
+        """Cancel all keepers, wait for them, and let them close."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._tasks = []
+        for keeper in self._keepers:
+            await keeper.close()
+
+    async def _run(self, keeper: Keeper) -> None:
+        failures = 0
+        while True:
+            keeper.wake.clear()
+            try:
+                delay_s = await keeper.step()
+                failures = 0
+            except ConfigError as trouble:
+                failures += 1
+                delay_s = KEEPER_PAUSE_MAX_S
+                self._teller.tell(KeeperFailed(keeper.name, str(trouble)))
+            except S3Error as trouble:
+                failures += 1
+                delay_s = _pause(failures)
+                self._teller.tell(KeeperFailed(keeper.name, f"{trouble} {trouble.detail}".strip()))
+            except Exception:  # noqa: BLE001 - the supervisor's frame: a keeper's bug must not end keeping
+                failures += 1
+                delay_s = _pause(failures)
+                self._teller.tell(KeeperFailed(keeper.name, traceback.format_exc()))
+            if delay_s <= 0:
+                await asyncio.sleep(0)
+                continue
+            try:
+                async with asyncio.timeout(delay_s):
+                    await keeper.wake.wait()
+            except TimeoutError:
+                continue
+
+
+def _pause(failures: int) -> float:
+    return min(KEEPER_PAUSE_MAX_S, KEEPER_PAUSE_S * float(2 ** min(failures - 1, 8)))

@@ -1,0 +1,200 @@
+"""Every limit has a name, a unit and a reason, here.
+
+Nothing in this module decides or acts. A limit that an operator may judge is a setting and has its
+default here; the others are properties of S3, of the protocols or of this program.
+"""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+TIB: Final = 1024 * GIB
+
+# --- S3's own limits (Amazon S3 User Guide, "Amazon S3 objects overview", "Multipart upload limits") ---
+KEY_BYTES: Final = 1024
+"""Longest object key, in bytes of UTF-8."""
+USER_METADATA_BYTES: Final = 2 * KIB
+"""User metadata: the sum of the bytes of all names (without `x-amz-meta-`) and values."""
+OBJECT_BYTES: Final = 5 * TIB
+"""Largest object."""
+PUT_BYTES: Final = 5 * GIB
+"""Largest body of one PutObject, UploadPart or CopyObject."""
+PART_BYTES_MIN: Final = 5 * MIB
+"""Smallest part of a multipart upload, the last one excepted."""
+PART_NUMBER_MAX: Final = 10_000
+LIST_PAGE: Final = 1000
+"""Most keys, parts, uploads or deletions in one request or reply."""
+BUCKETS_PAGE: Final = 10_000
+PRESIGN_EXPIRY_S: Final = 7 * 24 * 3600
+"""Longest validity of a presigned request."""
+CLOCK_SKEW_S: Final = 15 * 60
+"""A header-signed request whose date is further away is RequestTimeTooSkewed."""
+
+# --- how bodies are kept ---
+BLOCK_BYTES: Final = 1 * MIB
+"""Unit of verification: one CRC-32C per block; also the largest piece that is ever held in memory for a stream."""
+INLINE_BYTES: Final = 64 * KIB
+"""A body up to this size is committed inside the index instead of going to a spool file."""
+INLINE_KEEP_BYTES: Final = 2 * GIB
+"""Default of `cache.inline`: bodies that all grids hold stay in the index as local copies up to this sum."""
+SPOOL_BYTES: Final = 64 * GIB
+"""Default of `spool.limit`."""
+SPOOL_ORPHAN_AGE_S: Final = 3600
+"""A spool file that no index row names is removed when it was not written to for this long."""
+SPOOL_THREADS: Final = 4
+"""Threads that hash arriving bodies and read and write the spool: two bodies at full speed on two cores."""
+SPOOL_WAITING: Final = 4096
+"""Spool operations that may wait; each holds at most one block."""
+SPOOL_RESERVE_BYTES: Final = 256 * MIB
+"""Free space that the spool leaves on its file system, so that the index can still commit."""
+
+# --- HTTP ---
+TARGET_BYTES: Final = 16 * KIB
+"""Request target: a 1,024-byte key, three bytes per escaped byte, and a presigned query."""
+HEADER_BYTES: Final = 32 * KIB
+"""All header lines of one request."""
+HEADER_COUNT: Final = 200
+XML_BYTES: Final = 2 * MIB
+"""An XML body: DeleteObjects of 1,000 keys of 1,024 escaped bytes, or 10,000 parts with checksums."""
+XML_DEPTH: Final = 10
+XML_NODES: Final = 100_000
+CHUNK_LINE_BYTES: Final = 4 * KIB
+"""One `aws-chunked` size line with its signature."""
+TRAILER_BYTES: Final = 8 * KIB
+BODY_BUFFER_BYTES: Final = 512 * KIB
+"""Received bytes that wait for the store before the socket is paused."""
+WRITE_BUFFER_BYTES: Final = 1 * MIB
+"""Bytes that wait for a slow client before the response stream is paused."""
+CONNECTIONS: Final = 4096
+"""Default of `server.connections`, per worker."""
+REQUESTS: Final = 512
+"""Default of `server.requests`: requests in progress per worker; beyond that 503 SlowDown."""
+PIPELINE: Final = 16
+"""Requests of one connection that may wait for the one before."""
+HEADER_TIMEOUT_S: Final = 20.0
+"""From the first byte of a request to the end of its headers."""
+IDLE_TIMEOUT_S: Final = 120.0
+"""A kept-alive connection without a request."""
+BODY_FLOOR_BYTES: Final = 32 * KIB
+BODY_FLOOR_S: Final = 20.0
+"""A sending or receiving client that moves fewer than BODY_FLOOR_BYTES in BODY_FLOOR_S is dropped."""
+GATHER_BYTES: Final = 64 * KIB
+"""Received pieces that together are no more than this are handed on as one."""
+DISCARD_BYTES: Final = 64 * KIB
+"""A body that nobody reads is received to its end, and the connection kept, when no more than this is missing."""
+LINGER_BYTES: Final = 16 * MIB
+LINGER_S: Final = 5.0
+"""After a refusal that did not wait for the body, up to LINGER_BYTES are received and dropped for up to LINGER_S:
+closing at once would reset the connection, and the client would lose the reply."""
+FRAMING_BYTES: Final = 16 * KIB
+FRAMING_RATIO: Final = 8
+"""Chunk sizes, extensions and trailers of one body: at most FRAMING_BYTES and FRAMING_RATIO bytes per byte of content."""
+SURPLUS_CONNECTIONS: Final = 256
+"""Connections beyond `server.connections` that are told 503; those beyond that are cut without an answer."""
+SWEEP_S: Final = 1.0
+"""Interval at which connections are looked at for being too slow; also the age of the `Date` header."""
+BACKLOG: Final = 2048
+"""Connections that the kernel keeps for us until they are accepted."""
+WORKERS: Final = 64
+"""Most worker processes of one server."""
+WORKER_RETRY_S: Final = 0.5
+"""First pause before a worker that died is started again; doubles to WORKER_RETRY_MAX_S."""
+WORKER_RETRY_MAX_S: Final = 15.0
+WORKER_TRIES: Final = 5
+"""Deaths in a row within WORKER_RETRY_MAX_S of the start, after which the server gives up: it would never serve."""
+RETRY_AFTER_S: Final = 2
+"""What `Retry-After` says on 503."""
+DRAIN_S: Final = 30.0
+"""Default of `server.drain`: how long a stop waits for requests in progress."""
+
+# --- index ---
+COMMIT_BATCH: Final = 128
+"""Changes that share one commit (one fsync)."""
+COMMIT_SLICE: Final = 16
+"""Changes applied before the event loop gets its turn again."""
+COMMIT_QUEUE: Final = 4096
+"""Changes that may wait for a commit; beyond that SlowDown."""
+INDEX_LOCK_S: Final = 10.0
+"""Longest wait for another process's transaction before a change fails as SlowDown."""
+INDEX_BUSY_MS: Final = 2000
+"""Longest wait for SQLite's own locks, which are held only while a log is recovered or set up."""
+INDEX_PAGE_BYTES: Final = 8 * KIB
+"""Page of the index: large enough that an inline body takes few of them, small enough that a change of one row logs little."""
+INDEX_WRITE_CACHE_BYTES: Final = 32 * MIB
+"""Pages that the writing connection of a process keeps."""
+INDEX_READ_CACHE_BYTES: Final = 32 * MIB
+"""Pages that the reading connection of a process keeps."""
+INDEX_CHECKPOINT_BYTES: Final = 32 * MIB
+"""Size of the write-ahead log at which it is moved into the index: larger ones save writes, and take longer to recover."""
+READ_SLICE: Final = 250
+"""Rows read before the event loop gets its turn again (about one millisecond)."""
+
+# --- grids ---
+GRID_THREADS: Final = 8
+"""Threads of one `folder` grid; a hung one stays hung, so they are never shared between grids."""
+GRID_QUEUE: Final = 1024
+"""Operations that may wait for one grid's threads; beyond that the grid is Unavailable."""
+GRID_DEADLINE_S: Final = 3.0
+"""Default of `grid.deadline`: time to the answer of a small operation, or to the first byte."""
+GRID_FLOOR_BYTES: Final = 32 * KIB
+GRID_FLOOR_S: Final = 10.0
+"""A grid that moves fewer than GRID_FLOOR_BYTES of a body in GRID_FLOOR_S is silent."""
+GRID_CONCURRENCY: Final = 64
+"""Operations at once at one grid."""
+
+# --- health ---
+BREAKER_ROW: Final = 5
+"""Silences in a row (over at least BREAKER_ROW_S) that open a breaker."""
+BREAKER_ROW_S: Final = 1.0
+BREAKER_MUTE_ATTEMPTS: Final = 3
+BREAKER_MUTE_S: Final = 5.0
+"""At least BREAKER_MUTE_ATTEMPTS attempts and no success for BREAKER_MUTE_S opens a breaker."""
+BREAKER_TRIAL_S: Final = 5.0
+"""First pause before a trial; doubles to BREAKER_TRIAL_MAX_S; with 50 % jitter."""
+BREAKER_TRIAL_MAX_S: Final = 60.0
+PROBE_S: Final = 5.0
+"""Interval of the probe of each grid."""
+
+# --- keepers ---
+CLAIM_BATCH: Final = 64
+"""Debts claimed by one keeper in one transaction."""
+LEASE_S: Final = 60.0
+"""A claimed debt belongs to its claimer for this long; renewed while a large body moves."""
+CATCHUP_LANES: Final = 2
+"""Batches that one process pays at once, per grid: one may be busy with large bodies while the other goes on."""
+CATCHUP_LARGE: Final = 4
+"""Large bodies in one batch; each renews its own lease, the others wait for their turn unclaimed."""
+CATCHUP_DUTY: Final = 0.25
+"""Share of the time that catch-up works while clients are busy."""
+CATCHUP_REST_MAX_S: Final = 1.0
+"""Longest single pause that this share leads to."""
+CATCHUP_IDLE_S: Final = 1.0
+"""Catch-up looks again after this, even if nobody told it of a debt (another process may have made one)."""
+SPOOL_URGENT: Final = 0.5
+"""Above this share of the spool's limit catch-up no longer yields to clients."""
+ACK_WAIT_S: Final = 10.0
+"""How long a write waits for a grid whose debt somebody else is just paying."""
+ACK_POLL_S: Final = 0.02
+KEEPER_PAUSE_S: Final = 1.0
+"""First pause of a keeper whose step failed; doubles to KEEPER_PAUSE_MAX_S."""
+KEEPER_PAUSE_MAX_S: Final = 60.0
+PROBE_DOUBT_S: Final = 1.0
+"""Shortest time between two probes of a grid that is being doubted."""
+RECONCILE_BATCH: Final = 500
+"""Keys looked at in one transaction of the policy walk."""
+RECONCILE_S: Final = 60.0
+"""Interval at which buckets are compared with their policies."""
+SWEEP_S: Final = 60.0
+TRIM_BATCH: Final = 256
+"""Inline bodies looked at in one transaction of the sweep."""
+SCRUB_BATCH: Final = 16
+SCRUB_PAUSE_MAX_S: Final = 600.0
+"""Longest pause of the scrub, however few objects there are."""
+DEBT_RETRY_S: Final = 1.0
+"""First pause after a failed payment; doubles to DEBT_RETRY_MAX_S; with jitter."""
+DEBT_RETRY_MAX_S: Final = 60.0
+UPLOAD_AGE_S: Final = 7 * 24 * 3600
+"""Default of `bucket.abort_uploads`: a multipart upload without progress for this long is swept."""
+SCRUB_INTERVAL_S: Final = 30 * 24 * 3600
+"""Default of `scrub.interval`: each copy is read back and checked about once in this time."""

@@ -1,0 +1,212 @@
+"""The values that rooms pass to each other. Immutable, no behaviour beyond arithmetic on themselves.
+
+This is also the one door to `msgspec`: every value here is a struct, `pack`/`unpack` are the
+durable encoding (MessagePack) of what the index stores inside a row.
+"""
+
+import enum
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from holdfast.limits import BLOCK_BYTES
+
+T = TypeVar("T")
+
+
+class Value(msgspec.Struct, frozen=True):
+    """Base of every value. Subclass as `class X(Value, frozen=True)`."""
+
+
+def pack(value: Any) -> bytes:
+    """The durable encoding of a value."""
+    return msgspec.msgpack.encode(value)
+
+
+def unpack(data: bytes, kind: type[T]) -> T:
+    """The value that `pack` encoded. Raises `msgspec.DecodeError` when `data` is something else."""
+    return msgspec.msgpack.decode(data, type=kind)
+
+
+def unpacker(kind: type[T]) -> Callable[[bytes], T]:
+    """`unpack` for one kind, made once: half the cost where rows are read."""
+    return msgspec.msgpack.Decoder(kind).decode
+
+
+def to_json(value: Any) -> bytes:
+    """JSON of a value or of plain data, for machines."""
+    return msgspec.json.encode(value)
+
+
+V = TypeVar("V", bound=Value)
+
+
+def replace(value: V, **changes: Any) -> V:
+    """A copy of a value with some fields changed."""
+    return msgspec.structs.replace(value, **changes)
+
+
+class Place(Value, frozen=True):
+    """Where an object lives, in every grid and in the index."""
+
+    bucket: str
+    key: str
+
+
+class Span(Value, frozen=True):
+    """Bytes `start` (inclusive) to `end` (exclusive) of an object."""
+
+    start: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+
+class Algorithm(str, enum.Enum):
+    """Checksum algorithms of the S3 API, by their names there."""
+
+    CRC32 = "CRC32"
+    CRC32C = "CRC32C"
+    CRC64NVME = "CRC64NVME"
+    SHA1 = "SHA1"
+    SHA256 = "SHA256"
+
+    @property
+    def header(self) -> str:
+        """Name of the header or trailer that carries it."""
+        return "x-amz-checksum-" + self.value.lower()
+
+
+class ChecksumType(str, enum.Enum):
+    FULL_OBJECT = "FULL_OBJECT"
+    COMPOSITE = "COMPOSITE"
+
+
+class Checksum(Value, frozen=True, omit_defaults=True):
+    """A checksum as S3 says it: base64, with `-N` behind it when composite."""
+
+    algorithm: Algorithm
+    value: str
+    kind: ChecksumType = ChecksumType.FULL_OBJECT
+
+
+class Facts(Value, frozen=True, omit_defaults=True):
+    """Canonical metadata of a version: what the client said, kept exactly.
+
+    `system` maps lower-case header names (content-type, cache-control, content-disposition,
+    content-encoding, content-language, expires, x-amz-website-redirect-location) to values.
+    `user` maps lower-case names without `x-amz-meta-` to values. Header values are text as
+    UTF-8 if they were that, else Latin-1.
+    """
+
+    system: dict[str, str] = {}
+    user: dict[str, str] = {}
+    storage_class: str = "STANDARD"
+    checksum: Checksum | None = None
+    upload_id: str = ""
+    """The multipart upload that made this version, so that a repeated CompleteMultipartUpload can be answered."""
+
+
+class Part(Value, frozen=True, omit_defaults=True):
+    """A stretch of a body that was received as one: a part of a multipart upload, or a whole PUT.
+
+    `blocks` is one little-endian CRC-32C (4 bytes) per BLOCK_BYTES of this part; blocks never
+    span parts. `spool` names the spool file that holds (or held) exactly these bytes.
+    """
+
+    number: int
+    size: int
+    etag: str
+    blocks: bytes
+    spool: str
+    checksum: Checksum | None = None
+    modified_ms: int = 0
+
+
+class Layout(Value, frozen=True):
+    """What a body that is not inline consists of, in order."""
+
+    parts: tuple[Part, ...]
+    multipart: bool
+
+
+class Copy(Value, frozen=True, array_like=True):
+    """One grid's copy of a version: the grid's number in the index, and that grid's own etag of it."""
+
+    grid: int
+    etag: str
+
+
+class Version(Value, frozen=True):
+    """A version of an object as the index knows it.
+
+    Small bodies have `crc` (CRC-32C of the whole body) and no layout; others have a layout,
+    which `Index.layout(seq)` gives. `inline` is the body when the index still has it.
+    """
+
+    seq: int
+    size: int
+    etag: str
+    modified_ms: int
+    facts: Facts
+    copies: tuple[Copy, ...]
+    crc: int | None
+    inline: bytes | None = None
+    spooled: bool = False
+    """True while this version's parts are spool files."""
+    version_id: str = "null"
+
+
+def block_count(size_bytes: int) -> int:
+    """How many blocks a part of this size has (an empty one has none)."""
+    return -(-size_bytes // BLOCK_BYTES)
+
+
+class Bucket(Value, frozen=True):
+    name: str
+    created_ms: int
+    policy: str
+    """Name of its policy; empty means the default."""
+    owner: str = ""
+    region: str = ""
+
+
+class Presence(str, enum.Enum):
+    """What is required of the current version before a write."""
+
+    ANY = "any"
+    ABSENT = "absent"
+    """`If-None-Match: *`"""
+    MATCH = "match"
+    """`If-Match: etag` (or `*`: any version exists)"""
+
+
+class WriteCondition(Value, frozen=True):
+    """A precondition of a write, evaluated inside the index transaction."""
+
+    presence: Presence = Presence.ANY
+    etag: str = ""
+    """Without quotes; `*` matches any."""
+
+
+ALWAYS = WriteCondition()
+
+
+class GridState(str, enum.Enum):
+    """What the probe last found."""
+
+    UP = "up"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+class Redundancy(Value, frozen=True):
+    """A policy as the store applies it: grid numbers in order of preference."""
+
+    name: str
+    grids: tuple[int, ...]
+    ack: int
+    accept_outage: bool

@@ -1,0 +1,462 @@
+"""S3 as typed values: one request and one result per operation.
+
+`wire` parses HTTP into these requests and renders these results; `store` runs them. Nobody below
+`wire` looks at HTTP again. Values say what S3 says, with Python's types: times are milliseconds
+since the epoch, etags carry no quotes, keys are text.
+Names follow the Amazon S3 API Reference.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from holdfast.model import (
+    ALWAYS,
+    Algorithm,
+    Bucket,
+    Checksum,
+    ChecksumType,
+    Facts,
+    Part,
+    Span,
+    Value,
+    Version,
+    WriteCondition,
+)
+
+
+class Body(Protocol):
+    """An incoming body, decoded: framing is off, chunk signatures are verified as they pass."""
+
+    @property
+    def size(self) -> int | None:
+        """Decoded length in bytes when the client declared it."""
+        ...
+
+    async def read(self) -> bytes:
+        """The next piece, of any size above 0; empty at the end. Raises S3Error (IncompleteBody,
+        SignatureDoesNotMatch, RequestTimeout and the like)."""
+        ...
+
+    @property
+    def trailer(self) -> Checksum | None:
+        """After the end: the checksum that came as a trailer."""
+        ...
+
+
+class Expected(Value, frozen=True):
+    """What the client says about the body it sends; all of it is verified before anything is committed."""
+
+    md5: bytes = b""
+    """Content-MD5, 16 bytes, or empty."""
+    sha256: str = ""
+    """x-amz-content-sha256 as lower-case hex when it is a digest, else empty."""
+    checksum: Checksum | None = None
+    """Given by header."""
+    trailer: Algorithm | None = None
+    """Announced by x-amz-trailer; the body's `trailer` has its value."""
+    algorithm: Algorithm | None = None
+    """Asked for by x-amz-sdk-checksum-algorithm or x-amz-checksum-algorithm: compute, store and return it."""
+
+
+class ReadConditions(Value, frozen=True):
+    """RFC 9110 section 13, as S3 applies it. Etags without quotes; `*` matches any. Times in whole seconds as ms."""
+
+    if_match: tuple[str, ...] = ()
+    if_none_match: tuple[str, ...] = ()
+    if_modified_since_ms: int | None = None
+    if_unmodified_since_ms: int | None = None
+
+
+class RangeAsk(Value, frozen=True):
+    """One byte range as asked: `first-last`, `first-`, or the last `suffix` bytes."""
+
+    first: int | None = None
+    last: int | None = None
+    suffix: int | None = None
+
+
+# --- service and buckets ---
+
+
+class ListBuckets(Value, frozen=True):
+    prefix: str = ""
+    after: str = ""
+    """From the continuation token."""
+    limit: int | None = None
+
+
+class BucketsListed(Value, frozen=True):
+    buckets: tuple[Bucket, ...]
+    owner: str
+    prefix: str = ""
+    next: str = ""
+
+
+class CreateBucket(Value, frozen=True):
+    bucket: str
+    region: str = ""
+    """LocationConstraint."""
+    object_lock: bool = False
+    acl: str = ""
+
+
+class HeadBucket(Value, frozen=True):
+    bucket: str
+
+
+class DeleteBucket(Value, frozen=True):
+    bucket: str
+
+
+class GetBucketLocation(Value, frozen=True):
+    bucket: str
+
+
+class GetBucketVersioning(Value, frozen=True):
+    bucket: str
+
+
+# --- objects ---
+
+
+class PutObject(Value, frozen=True):
+    bucket: str
+    key: str
+    facts: Facts
+    expected: Expected = Expected()
+    condition: WriteCondition = ALWAYS
+
+
+class ObjectPut(Value, frozen=True):
+    etag: str
+    checksum: Checksum | None
+    size: int
+
+
+class GetObject(Value, frozen=True):
+    """Also HeadObject, with `head`: the same, without the body."""
+
+    bucket: str
+    key: str
+    head: bool = False
+    range: RangeAsk | None = None
+    part_number: int | None = None
+    conditions: ReadConditions = ReadConditions()
+    version_id: str = ""
+    checksum_mode: bool = False
+    overrides: dict[str, str] = {}
+    """response-* query parameters: lower-case header name to value."""
+
+
+class ObjectGot:
+    """A version, the span of it that is served, and its bytes.
+
+    `data` is the whole answer when it is at hand; else `stream` gives verified pieces. `close`
+    must be called in the end when there is a stream. Not a Value: it is used once.
+    """
+
+    __slots__ = ("data", "part_checksum", "parts", "span", "stream", "version")
+
+    def __init__(
+        self,
+        version: Version,
+        span: Span,
+        *,
+        data: bytes | None = None,
+        stream: AsyncIterator[bytes] | None = None,
+        parts: int = 0,
+        part_checksum: Checksum | None = None,
+    ) -> None:
+        self.version = version
+        self.span = span
+        self.data = data
+        self.stream = stream
+        self.parts = parts
+        """Number of parts when the request named a part of a multipart object (x-amz-mp-parts-count)."""
+        self.part_checksum = part_checksum
+        """The checksum of the asked part, when the request named one."""
+
+
+class DeleteObject(Value, frozen=True):
+    bucket: str
+    key: str
+    version_id: str = ""
+    condition: WriteCondition = ALWAYS
+
+
+class ObjectDeleted(Value, frozen=True):
+    pass
+
+
+class DeleteAsk(Value, frozen=True):
+    key: str
+    version_id: str = ""
+    condition: WriteCondition = ALWAYS
+
+
+class DeleteObjects(Value, frozen=True):
+    """The keys come in the body: serve parses it with `wire` and fills `asks`."""
+
+    bucket: str
+    asks: tuple[DeleteAsk, ...] = ()
+    quiet: bool = False
+    expected: Expected = Expected()
+
+
+class DeleteFailed(Value, frozen=True):
+    key: str
+    version_id: str
+    code: str
+    message: str
+
+
+class ObjectsDeleted(Value, frozen=True):
+    deleted: tuple[DeleteAsk, ...]
+    failed: tuple[DeleteFailed, ...]
+    quiet: bool
+
+
+class CopySource(Value, frozen=True):
+    bucket: str
+    key: str
+    version_id: str = ""
+    conditions: ReadConditions = ReadConditions()
+
+
+class CopyObject(Value, frozen=True):
+    bucket: str
+    key: str
+    source: CopySource
+    replace: bool
+    """x-amz-metadata-directive: REPLACE takes `facts`, COPY takes the source's."""
+    facts: Facts
+    algorithm: Algorithm | None = None
+    condition: WriteCondition = ALWAYS
+
+
+class ObjectCopied(Value, frozen=True):
+    etag: str
+    modified_ms: int
+    checksum: Checksum | None
+
+
+class GetObjectAttributes(Value, frozen=True):
+    bucket: str
+    key: str
+    attributes: tuple[str, ...]
+    """Of ETag, Checksum, ObjectParts, StorageClass, ObjectSize."""
+    max_parts: int = 1000
+    part_marker: int = 0
+    version_id: str = ""
+
+
+class ObjectAttributes(Value, frozen=True):
+    version: Version
+    attributes: tuple[str, ...]
+    multipart: bool
+    parts: tuple[Part, ...]
+    parts_count: int
+    max_parts: int
+    part_marker: int
+    truncated: bool
+
+
+# --- listings ---
+
+
+class ListObjects(Value, frozen=True):
+    """ListObjects (`v2` false) and ListObjectsV2. `after` is the exclusive lower bound that the request's
+    marker, start-after or continuation token means; the raw texts are kept to be echoed."""
+
+    bucket: str
+    v2: bool
+    prefix: str = ""
+    delimiter: str = ""
+    after: str = ""
+    limit: int = 1000
+    encode: bool = False
+    """encoding-type=url"""
+    fetch_owner: bool = False
+    marker: str | None = None
+    start_after: str | None = None
+    token: str | None = None
+
+
+class ListVersions(Value, frozen=True):
+    bucket: str
+    prefix: str = ""
+    delimiter: str = ""
+    key_marker: str = ""
+    version_marker: str = ""
+    limit: int = 1000
+    encode: bool = False
+
+
+class Page(Value, frozen=True):
+    """A page of keys: `versions` and `prefixes` together are at most the limit and each is in byte order.
+    `next` is the key or common prefix to go on after, empty at the end."""
+
+    versions: tuple[tuple[str, Version], ...]
+    prefixes: tuple[str, ...]
+    next: str
+
+
+class ObjectsListed(Value, frozen=True):
+    ask: ListObjects | ListVersions
+    page: Page
+    owner: str
+
+
+# --- multipart ---
+
+
+class CreateMultipartUpload(Value, frozen=True):
+    bucket: str
+    key: str
+    facts: Facts
+    algorithm: Algorithm | None = None
+    kind: ChecksumType | None = None
+
+
+class UploadCreated(Value, frozen=True):
+    bucket: str
+    key: str
+    upload_id: str
+    algorithm: Algorithm | None
+    kind: ChecksumType | None
+
+
+class UploadPart(Value, frozen=True):
+    bucket: str
+    key: str
+    upload_id: str
+    number: int
+    expected: Expected = Expected()
+
+
+class PartUploaded(Value, frozen=True):
+    etag: str
+    checksum: Checksum | None
+
+
+class UploadPartCopy(Value, frozen=True):
+    bucket: str
+    key: str
+    upload_id: str
+    number: int
+    source: CopySource
+    span: Span | None = None
+    """x-amz-copy-source-range; must lie within the source."""
+
+
+class PartCopied(Value, frozen=True):
+    etag: str
+    modified_ms: int
+    checksum: Checksum | None
+
+
+class PartAsk(Value, frozen=True):
+    number: int
+    etag: str
+    checksum: Checksum | None = None
+
+
+class CompleteMultipartUpload(Value, frozen=True):
+    """The parts come in the body: serve parses it with `wire` and fills `parts`."""
+
+    bucket: str
+    key: str
+    upload_id: str
+    parts: tuple[PartAsk, ...] = ()
+    checksum: Checksum | None = None
+    """Of the whole object, when the client gives it. A composite value may come with or without `-N`."""
+    kind: ChecksumType | None = None
+    object_size: int | None = None
+    """x-amz-mp-object-size"""
+    condition: WriteCondition = ALWAYS
+
+
+class UploadCompleted(Value, frozen=True):
+    bucket: str
+    key: str
+    etag: str
+    checksum: Checksum | None
+
+
+class AbortMultipartUpload(Value, frozen=True):
+    bucket: str
+    key: str
+    upload_id: str
+
+
+class Upload(Value, frozen=True):
+    bucket: str
+    key: str
+    upload_id: str
+    initiated_ms: int
+    facts: Facts
+    algorithm: Algorithm | None = None
+    kind: ChecksumType | None = None
+
+
+class ListParts(Value, frozen=True):
+    bucket: str
+    key: str
+    upload_id: str
+    after: int = 0
+    limit: int = 1000
+
+
+class PartsListed(Value, frozen=True):
+    ask: ListParts
+    upload: Upload
+    parts: tuple[Part, ...]
+    next: int
+    """Last part number of this page when there are more, else 0."""
+    owner: str
+
+
+class ListMultipartUploads(Value, frozen=True):
+    bucket: str
+    prefix: str = ""
+    delimiter: str = ""
+    key_marker: str = ""
+    upload_marker: str = ""
+    limit: int = 1000
+    encode: bool = False
+
+
+class UploadsPage(Value, frozen=True):
+    uploads: tuple[Upload, ...]
+    prefixes: tuple[str, ...]
+    next_key: str
+    """Empty at the end."""
+    next_upload: str
+
+
+class UploadsListed(Value, frozen=True):
+    ask: ListMultipartUploads
+    page: UploadsPage
+    owner: str
+
+
+class Done(Value, frozen=True):
+    """Success without content (DeleteBucket, AbortMultipartUpload)."""
+
+
+class BucketCreated(Value, frozen=True):
+    bucket: str
+
+
+class BucketHead(Value, frozen=True):
+    bucket: str
+    region: str
+
+
+class Location(Value, frozen=True):
+    region: str
+
+
+class Versioning(Value, frozen=True):
+    status: str = ""
+    """Empty: versioning was never on."""

@@ -1,0 +1,157 @@
+"""One arriving body: written to its file and digested at the same time, off the event loop.
+
+Answers for: MD5, the requested checksums, one CRC-32C per block, the size, and that the file is durable when
+`finish` returned. It never looks at what the digests should be. Invariant: pieces are written and
+digested in the order in which they were given, each exactly once.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast.digests import Digest, crc32c, digest
+from holdfast.limits import BLOCK_BYTES
+from holdfast.model import Algorithm
+
+if TYPE_CHECKING:
+    from holdfast.spool.spool import Spool
+
+
+class Incoming:
+    """Use as: `expect`, then `add` repeatedly, then `finish`; or `abandon` at any time."""
+
+    def __init__(self, identifier: str, path: Path, spool: "Spool") -> None:
+        self.identifier = identifier
+        self.size = 0
+        self._path = path
+        self._spool = spool
+        self._descriptor = -1
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._sha256: hashlib._Hash | None = None
+        self._digests: dict[Algorithm, Digest] = {}
+        self._blocks = bytearray()
+        self._crc = 0
+        self._fill = 0
+        self._pending: tuple[asyncio.Future[None], ...] | None = None
+        self._settled = False
+
+    def expect(self, algorithms: Sequence[Algorithm], *, payload_sha256: bool) -> None:
+        """Which digests to compute beside MD5 and the blocks' CRCs."""
+        self._digests = {algorithm: digest(algorithm) for algorithm in algorithms}
+        self._sha256 = hashlib.sha256() if payload_sha256 else None
+
+    async def add(self, pieces: list[bytes], size_bytes: int) -> None:
+        """Begin to write and digest these pieces (`size_bytes` in all), once those before are done.
+
+        Returns while the work goes on, so that the next pieces can arrive meanwhile. Raises OSError.
+        """
+        await self._wait()
+        self.size += size_bytes
+        self._spool.arriving(size_bytes)
+        crew = self._spool.crew
+        self._pending = (crew.submit(self._write, pieces), crew.submit(self._hash, pieces))
+
+    async def finish(self) -> None:
+        """Wait for all of it and make the file durable. Raises OSError."""
+        await self._wait()
+        self._pending = (self._spool.crew.submit(self._sync),)
+        await self._wait()
+        self._settle()
+
+    async def abandon(self) -> None:
+        """Remove the file. Safe at any time, also after `finish`."""
+        if self._pending is not None:
+            await asyncio.wait(self._pending)
+        self._settle()
+        await self._spool.crew.do(self._remove)
+
+    @property
+    def md5(self) -> bytes:
+        return self._md5.digest()
+
+    @property
+    def sha256(self) -> str:
+        """Of the payload, as hex; empty when it was not asked for."""
+        return self._sha256.hexdigest() if self._sha256 is not None else ""
+
+    def checksum(self, algorithm: Algorithm) -> str:
+        """Base64 of one of the expected checksums."""
+        return self._digests[algorithm].text()
+
+    @property
+    def blocks(self) -> bytes:
+        """One CRC-32C per block, the last one included; complete after `finish`."""
+        if self._fill:
+            return bytes(self._blocks) + self._crc.to_bytes(4, "little")
+        return bytes(self._blocks)
+
+    async def _wait(self) -> None:
+        if self._pending is None:
+            return
+        # `wait`, not `gather`: when the caller is cancelled, the threads' futures must not be, since
+        # `abandon` relies on them to know when the descriptor is free.
+        await asyncio.wait(self._pending)
+        pending, self._pending = self._pending, None
+        for future in pending:
+            future.result()
+
+    def _settle(self) -> None:
+        if not self._settled:
+            self._settled = True
+            self._spool.arriving(-self.size)
+
+    # --- in threads ---
+
+    def _write(self, pieces: list[bytes]) -> None:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        rest: list[bytes | memoryview] = list(pieces)
+        while rest:
+            wrote = os.writev(self._descriptor, rest[:512])
+            while rest and wrote >= len(rest[0]):
+                wrote -= len(rest.pop(0))
+            if wrote:
+                rest[0] = memoryview(rest[0])[wrote:]
+
+    def _hash(self, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            self._md5.update(piece)
+            if self._sha256 is not None:
+                self._sha256.update(piece)
+            for running in self._digests.values():
+                running.update(piece)
+            self._block(piece)
+
+    def _block(self, piece: bytes) -> None:
+        at = 0
+        view = memoryview(piece)
+        while at < len(piece):
+            take = min(len(piece) - at, BLOCK_BYTES - self._fill)
+            self._crc = crc32c(view[at : at + take], self._crc)
+            self._fill += take
+            at += take
+            if self._fill == BLOCK_BYTES:
+                self._blocks += self._crc.to_bytes(4, "little")
+                self._crc = 0
+                self._fill = 0
+
+    def _sync(self) -> None:
+        if self._descriptor < 0:
+            self._write([])
+        os.fsync(self._descriptor)
+        os.close(self._descriptor)
+        self._descriptor = -1
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _remove(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._path.unlink(missing_ok=True)

@@ -1,0 +1,131 @@
+"""Accepted bytes that are not yet held by enough grids, as files on this machine's disk.
+
+Answers for: receiving a body into a file with all its digests, making it durable, giving it back block by
+block, and forgetting it. It never decides whether a file is still needed: the index does. Invariant:
+what `Incoming.finish` returned survives power loss, and its name is never used again.
+
+A file's name is a random identifier; `spool/<first two digits>/<identifier>`.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from holdfast.clock import Clock
+from holdfast.crew import Crew
+from holdfast.errors import S3Error
+from holdfast.limits import BLOCK_BYTES, RETRY_AFTER_S, SPOOL_RESERVE_BYTES, SPOOL_THREADS, SPOOL_WAITING
+from holdfast.spool.incoming import Incoming
+
+
+class Spool:
+    """The spool of one node; several processes of the node share the directory."""
+
+    def __init__(self, root: Path, *, limit_bytes: int, clock: Clock) -> None:
+        self.root = root
+        self.limit_bytes = limit_bytes
+        self._clock = clock
+        self._crew = Crew("spool", size=SPOOL_THREADS, waiting=SPOOL_WAITING)
+        self._arriving = 0
+
+    @property
+    def crew(self) -> Crew:
+        """Threads for hashing and for reading this node's disk."""
+        return self._crew
+
+    def open(self) -> None:
+        """Make the directories. Raises OSError."""
+        for number in range(256):
+            (self.root / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+        _sync_directory(self.root)
+
+    def close(self) -> None:
+        self._crew.close()
+
+    def path(self, identifier: str) -> Path:
+        return self.root / identifier[:2] / identifier
+
+    def begin(self, size_bytes: int | None, *, used_bytes: int) -> Incoming:
+        """A place for an arriving body of the declared size (None: unknown yet).
+
+        `used_bytes` is what the index knows to lie in the spool. Raises S3Error SlowDown when the
+        limit or the file system has no room; nothing that was accepted is affected.
+        """
+        self._check_room(size_bytes or 0, used_bytes)
+        identifier = self._clock.token(16).hex()
+        return Incoming(identifier, self.path(identifier), self)
+
+    def arriving(self, size_bytes: int) -> None:
+        """Count bytes of bodies that are being received (negative: they are done)."""
+        self._arriving += size_bytes
+
+    def check_arrived(self, size_bytes: int, *, used_bytes: int) -> None:
+        """Raise SlowDown when a body of undeclared size has grown past the room there is."""
+        self._check_room(0, used_bytes)
+
+    def _check_room(self, size_bytes: int, used_bytes: int) -> None:
+        wanted = used_bytes + self._arriving + size_bytes
+        if wanted > self.limit_bytes:
+            raise slow_down(
+                f"spool: {wanted} bytes would be over its limit of {self.limit_bytes}; grids are behind or down"
+            )
+        disk = os.statvfs(self.root)
+        if disk.f_bavail * disk.f_frsize < size_bytes + SPOOL_RESERVE_BYTES:
+            raise slow_down(f"spool: the file system of {self.root} is almost full")
+
+    def begin_block(self, identifier: str, offset: int, size_bytes: int) -> "asyncio.Future[bytes]":
+        """Begin to read bytes of a spooled file. Its result raises OSError (FileNotFoundError when it was released)."""
+        return self._crew.submit(_read, self.path(identifier), offset, size_bytes)
+
+    async def release(self, identifiers: Iterable[str]) -> None:
+        """Forget files that no index row names any more."""
+        paths = [self.path(identifier) for identifier in identifiers]
+        if paths:
+            await self._crew.do(_unlink, paths)
+
+    async def idle_files(self, *, age_s: float) -> tuple[str, ...]:
+        """Identifiers of files that were not written to for `age_s`: candidates for being orphans."""
+        return await self._crew.do(_idle_files, self.root, self._clock.now_ms() / 1000 - age_s)
+
+
+def slow_down(detail: str) -> S3Error:
+    """`503 SlowDown` with `Retry-After`; `detail` is for the log."""
+    return S3Error("SlowDown", headers={"Retry-After": str(RETRY_AFTER_S)}, detail=detail)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path, offset: int, size_bytes: int) -> bytes:
+    assert size_bytes <= BLOCK_BYTES
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.pread(descriptor, size_bytes, offset)
+    finally:
+        os.close(descriptor)
+
+
+def _unlink(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _idle_files(root: Path, before_s: float) -> tuple[str, ...]:
+    found: list[str] = []
+    for folder in root.iterdir():
+        if not folder.is_dir():
+            continue
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                try:
+                    if entry.stat().st_mtime < before_s:
+                        found.append(entry.name)
+                except FileNotFoundError:
+                    continue
+    return tuple(found)

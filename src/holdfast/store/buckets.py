@@ -1,0 +1,67 @@
+"""The operations on buckets. All of them are answered by the index alone; a bucket is nothing in a grid."""
+
+from holdfast.copies.site import Site
+from holdfast.errors import S3Error
+from holdfast.model import Bucket
+from holdfast.s3 import (
+    BucketCreated,
+    BucketHead,
+    BucketsListed,
+    CreateBucket,
+    DeleteBucket,
+    Done,
+    GetBucketLocation,
+    GetBucketVersioning,
+    HeadBucket,
+    ListBuckets,
+    Location,
+    Versioning,
+)
+
+
+async def list_buckets(site: Site, ask: ListBuckets, owner: str) -> BucketsListed:
+    """All buckets in order of their names, or a page of them."""
+    limit = None if ask.limit is None else ask.limit + 1
+    found = await site.index.buckets(prefix=ask.prefix, after=ask.after, limit=limit)
+    page = found if ask.limit is None else found[: ask.limit]
+    more = page[-1].name if page and len(page) < len(found) else ""
+    return BucketsListed(page, owner, ask.prefix, more)
+
+
+async def create_bucket(site: Site, ask: CreateBucket, owner: str, region: str) -> BucketCreated:
+    """Make a bucket. Raises BucketAlreadyOwnedByYou, InvalidLocationConstraint."""
+    if ask.object_lock:
+        raise S3Error("NotImplemented", "Object lock is not implemented.")
+    if ask.region and ask.region not in (region, "EU" if region == "eu-west-1" else region):
+        raise S3Error(
+            "InvalidLocationConstraint",
+            f"This endpoint serves the region {region}; leave out the location constraint or name that one.",
+            fields={"LocationConstraint": ask.region},
+        )
+    policy = site.policy_of(ask.bucket)
+    await site.index.create_bucket(Bucket(ask.bucket, site.clock.now_ms(), policy, owner, ask.region))
+    return BucketCreated(ask.bucket)
+
+
+async def head_bucket(site: Site, ask: HeadBucket, region: str) -> BucketHead:
+    """Whether the bucket is there."""
+    bucket = await site.index.bucket(ask.bucket)
+    return BucketHead(bucket.name, bucket.region or region)
+
+
+async def delete_bucket(site: Site, ask: DeleteBucket) -> Done:
+    """Remove an empty bucket. Raises BucketNotEmpty."""
+    await site.index.delete_bucket(ask.bucket)
+    return Done()
+
+
+async def get_bucket_location(site: Site, ask: GetBucketLocation, region: str) -> Location:
+    """The bucket's region."""
+    bucket = await site.index.bucket(ask.bucket)
+    return Location(bucket.region or region)
+
+
+async def get_bucket_versioning(site: Site, ask: GetBucketVersioning) -> Versioning:
+    """Versioning is off: it was never on."""
+    await site.index.bucket(ask.bucket)
+    return Versioning()

@@ -1,0 +1,102 @@
+"""CopyObject and UploadPartCopy: the source's verified bytes become a new body.
+
+The new version is committed and published like any other write, so a copy is as durable as a PUT and
+touches no grid's visible state before its commit. Source: Amazon S3 API Reference, CopyObject, UploadPartCopy.
+"""
+
+from collections.abc import AsyncIterator
+
+from holdfast.copies.blocks import blocks_of
+from holdfast.copies.site import Site
+from holdfast.errors import S3Error
+from holdfast.limits import PUT_BYTES
+from holdfast.model import Checksum, Facts, Place, Span, Version, replace
+from holdfast.s3 import CopyObject, CopySource, Expected, ObjectCopied
+from holdfast.store.plan import check_copy
+from holdfast.store.read import current, layout_of, read_span
+from holdfast.store.receive import Received, receive
+from holdfast.store.write import check_outage, commit_body, with_checksum
+
+
+class StoredBody:
+    """A span of a version as an incoming body."""
+
+    def __init__(self, stream: AsyncIterator[bytes], size: int) -> None:
+        self._stream = stream
+        self._size = size
+
+    @property
+    def size(self) -> int | None:
+        return self._size
+
+    async def read(self) -> bytes:
+        async for piece in self._stream:
+            return piece
+        return b""
+
+    @property
+    def trailer(self) -> Checksum | None:
+        return None
+
+
+async def copy_source(site: Site, source: CopySource) -> Version:
+    """The version that a copy source names. Raises NoSuchKey and the like, and PreconditionFailed."""
+    version = await current(site, source.bucket, source.key, source.version_id)
+    check_copy(source.conditions, version)
+    return version
+
+
+async def receive_copy(
+    site: Site, source: CopySource, version: Version, span: Span, expected: Expected, *, inline: bool = True
+) -> Received:
+    """Take in a span of a stored version as a new body."""
+    if span.size > PUT_BYTES:
+        raise S3Error(
+            "InvalidRequest",
+            f"The specified copy source is larger than the maximum allowable size for a copy source: {PUT_BYTES}",
+        )
+    place = Place(source.bucket, source.key)
+    if version.inline is not None and span.size == version.size:
+        stream = _whole(version.inline)
+    else:
+        blocks = blocks_of(version, await layout_of(site, version), span)
+        stream = read_span(site, place, version, blocks, span)
+    return await receive(site, StoredBody(stream, span.size), expected, inline=inline)
+
+
+async def _whole(data: bytes) -> AsyncIterator[bytes]:
+    if data:
+        yield data
+
+
+async def copy_object(site: Site, ask: CopyObject) -> ObjectCopied:
+    """Copy an object, with its metadata or with new metadata."""
+    await site.index.bucket(ask.bucket)
+    check_outage(site, ask.bucket)
+    version = await copy_source(site, ask.source)
+    facts = _facts(ask, version)
+    previous = version.facts.checksum
+    algorithm = ask.algorithm or (previous.algorithm if previous is not None else None)
+    whole = Span(0, version.size)
+    received = await receive_copy(site, ask.source, version, whole, Expected(algorithm=algorithm))
+    facts = with_checksum(facts, received)
+    modified_ms = await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition)
+    return ObjectCopied(received.md5, modified_ms, facts.checksum)
+
+
+def _facts(ask: CopyObject, version: Version) -> Facts:
+    same = (ask.bucket, ask.key) == (ask.source.bucket, ask.source.key)
+    if ask.replace:
+        return ask.facts
+    redirect = "x-amz-website-redirect-location"
+    changed = ask.facts.storage_class != version.facts.storage_class or redirect in ask.facts.system
+    if same and not changed and ask.algorithm is None:
+        raise S3Error(
+            "InvalidRequest",
+            "This copy request is illegal because it is trying to copy an object to itself without changing the object's "
+            "metadata, storage class, website redirect location or encryption attributes.",
+        )
+    system = {name: value for name, value in version.facts.system.items() if name != redirect}
+    if redirect in ask.facts.system:
+        system[redirect] = ask.facts.system[redirect]
+    return replace(version.facts, system=system, storage_class=ask.facts.storage_class, checksum=None, upload_id="")

@@ -1,0 +1,44 @@
+"""DeleteObject and DeleteObjects: one commit of tombstones and debts, then the grids follow.
+
+Invariant: a deletion is acknowledged when the index committed it; no grid is asked before, and none has to answer.
+"""
+
+from collections.abc import Sequence
+
+from holdfast.copies.site import Site
+from holdfast.errors import CODES, S3Error
+from holdfast.index.interface import Deleted
+from holdfast.s3 import DeleteAsk, DeleteFailed, DeleteObject, DeleteObjects, ObjectDeleted, ObjectsDeleted
+from holdfast.store.write import check_outage
+
+
+async def delete_object(site: Site, ask: DeleteObject) -> ObjectDeleted:
+    """Delete one key; succeeds when nothing is there."""
+    outcome = (await _delete(site, ask.bucket, [DeleteAsk(ask.key, ask.version_id, ask.condition)]))[0]
+    if outcome.code:
+        raise S3Error(outcome.code, fields={"Key": ask.key})
+    return ObjectDeleted()
+
+
+async def delete_objects(site: Site, ask: DeleteObjects) -> ObjectsDeleted:
+    """Delete up to 1,000 keys in one commit; each succeeds or fails for itself."""
+    outcomes = await _delete(site, ask.bucket, ask.asks)
+    deleted: list[DeleteAsk] = []
+    failed: list[DeleteFailed] = []
+    for key, outcome in zip(ask.asks, outcomes, strict=True):
+        if outcome.code:
+            failed.append(DeleteFailed(key.key, key.version_id, outcome.code, CODES[outcome.code].message))
+        else:
+            deleted.append(key)
+    return ObjectsDeleted(tuple(deleted), tuple(failed), ask.quiet)
+
+
+async def _delete(site: Site, bucket: str, asks: Sequence[DeleteAsk]) -> list[Deleted]:
+    policy = check_outage(site, bucket)
+    # In a bucket without versioning every object is the version "null"; another id names nothing.
+    meant = [ask for ask in asks if ask.version_id in ("", "null")]
+    outcomes, released = await site.index.delete(bucket, meant, now_ms=site.clock.now_ms(), owes=policy.grids)
+    await site.spool.release(released)
+    site.note_debts()
+    given = iter(outcomes)
+    return [next(given) if ask.version_id in ("", "null") else Deleted(False, "NoSuchVersion") for ask in asks]

@@ -1,0 +1,239 @@
+"""Multipart uploads: parts are spool files, and completing one composes them without moving a byte.
+
+Answers for S3's rules: part numbers and order, the minimum size of all parts but the last, the etag `md5-N`, composite and
+full-object checksums. Invariant: an upload's parts become visible all at once, in the commit that ends the upload.
+Source: Amazon S3 API Reference, CompleteMultipartUpload; User Guide, "Checking object integrity".
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from holdfast.copies.site import Site
+from holdfast.digests import combine, composite
+from holdfast.errors import S3Error
+from holdfast.index.interface import NewVersion, SpoolFile
+from holdfast.limits import LIST_PAGE, OBJECT_BYTES, PART_BYTES_MIN, PART_NUMBER_MAX
+from holdfast.model import Algorithm, Checksum, ChecksumType, Layout, Part, Span, replace
+from holdfast.s3 import (
+    AbortMultipartUpload,
+    Body,
+    CompleteMultipartUpload,
+    CreateMultipartUpload,
+    Done,
+    Expected,
+    ListParts,
+    PartAsk,
+    PartCopied,
+    PartsListed,
+    PartUploaded,
+    Upload,
+    UploadCompleted,
+    UploadCreated,
+    UploadPart,
+    UploadPartCopy,
+)
+from holdfast.store.copying import copy_source, receive_copy
+from holdfast.store.receive import Received, receive
+from holdfast.store.write import check_outage, commit
+
+
+async def create_upload(site: Site, ask: CreateMultipartUpload) -> UploadCreated:
+    """Begin an upload."""
+    upload_id = site.clock.token(24).hex()
+    upload = Upload(ask.bucket, ask.key, upload_id, site.clock.now_ms(), ask.facts, ask.algorithm, ask.kind)
+    await site.index.create_upload(upload)
+    return UploadCreated(ask.bucket, ask.key, upload_id, ask.algorithm, ask.kind)
+
+
+async def upload_part(site: Site, ask: UploadPart, body: Body) -> PartUploaded:
+    """Store one part."""
+    upload = await site.index.upload(ask.bucket, ask.key, ask.upload_id)
+    check_outage(site, ask.bucket)
+    received = await receive(site, body, _expected(upload, ask.expected), inline=False)
+    await _commit_part(site, ask.bucket, ask.key, ask.upload_id, ask.number, received)
+    return PartUploaded(received.md5, received.checksum)
+
+
+async def upload_part_copy(site: Site, ask: UploadPartCopy) -> PartCopied:
+    """Store a span of a stored object as one part."""
+    upload = await site.index.upload(ask.bucket, ask.key, ask.upload_id)
+    check_outage(site, ask.bucket)
+    version = await copy_source(site, ask.source)
+    span = ask.span or Span(0, version.size)
+    if span.end > version.size:
+        raise S3Error(
+            "InvalidArgument",
+            f"Range specified is not valid for source object of size: {version.size}",
+            fields={"ArgumentName": "x-amz-copy-source-range", "ArgumentValue": f"bytes={span.start}-{span.end - 1}"},
+        )
+    expected = _expected(upload, Expected())
+    received = await receive_copy(site, ask.source, version, span, expected, inline=False)
+    modified_ms = await _commit_part(site, ask.bucket, ask.key, ask.upload_id, ask.number, received)
+    return PartCopied(received.md5, modified_ms, received.checksum)
+
+
+def _expected(upload: Upload, expected: Expected) -> Expected:
+    """What to compute for a part: the upload's algorithm, whatever the client gives for the part itself."""
+    if upload.algorithm is None:
+        return expected
+    given = expected.checksum.algorithm if expected.checksum is not None else expected.trailer
+    if given is not None and given is not upload.algorithm:
+        raise S3Error(
+            "InvalidRequest",
+            f"Checksum Type mismatch occurred, expected checksum Type: {upload.algorithm.value.lower()}, "
+            f"actual checksum Type: {given.value.lower()}",
+        )
+    return replace(expected, algorithm=upload.algorithm)
+
+
+async def _commit_part(site: Site, bucket: str, key: str, upload_id: str, number: int, received: Received) -> int:
+    now_ms = site.clock.now_ms()
+    assert received.file is not None
+    try:
+        released = await site.index.put_part(bucket, key, upload_id, received.part(number, now_ms))
+    except S3Error:
+        await site.spool.release([received.file.id])
+        raise
+    await site.spool.release(released)
+    return now_ms
+
+
+async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCompleted:
+    """Make the parts the object. A repeated request for an upload that has become the current version succeeds again."""
+    try:
+        upload = await site.index.upload(ask.bucket, ask.key, ask.upload_id)
+    except S3Error as missing:
+        return await _completed_before(site, ask, missing)
+    check_outage(site, ask.bucket)
+    parts = _chosen(ask.parts, await _stored_parts(site, ask), upload)
+    size = sum(part.size for part in parts)
+    if ask.object_size is not None and ask.object_size != size:
+        raise S3Error(
+            "InvalidRequest",
+            f"The provided 'x-amz-mp-object-size' header value {ask.object_size} does not match what was computed: {size}",
+        )
+    if size > OBJECT_BYTES:
+        raise S3Error("EntityTooLarge", fields={"ProposedSize": str(size), "MaxSizeAllowed": str(OBJECT_BYTES)})
+    md5 = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in parts), usedforsecurity=False)
+    etag = f"{md5.hexdigest()}-{len(parts)}"
+    checksum = _checksum(ask, upload, parts)
+    version = NewVersion(
+        ask.bucket,
+        ask.key,
+        size,
+        etag,
+        site.clock.now_ms(),
+        replace(upload.facts, checksum=checksum, upload_id=ask.upload_id),
+        (),
+        layout=Layout(parts, multipart=True),
+        spool=tuple(SpoolFile(part.spool, part.size) for part in parts),
+        condition=ask.condition,
+    )
+    await commit(site, version, ask.upload_id)
+    return UploadCompleted(ask.bucket, ask.key, etag, checksum)
+
+
+async def _completed_before(site: Site, ask: CompleteMultipartUpload, missing: S3Error) -> UploadCompleted:
+    if missing.code == "NoSuchUpload":
+        version = await site.index.get(ask.bucket, ask.key)
+        if version is not None and version.facts.upload_id == ask.upload_id:
+            return UploadCompleted(ask.bucket, ask.key, version.etag, version.facts.checksum)
+    raise missing
+
+
+async def _stored_parts(site: Site, ask: CompleteMultipartUpload) -> dict[int, Part]:
+    parts = await site.index.parts(ask.bucket, ask.key, ask.upload_id, after=0, limit=PART_NUMBER_MAX)
+    return {part.number: part for part in parts}
+
+
+def _chosen(asks: Sequence[PartAsk], stored: dict[int, Part], upload: Upload) -> tuple[Part, ...]:
+    """The parts that the client listed, in order. Raises InvalidPartOrder, InvalidPart, EntityTooSmall."""
+    chosen: list[Part] = []
+    previous = 0
+    for ask in asks:
+        if ask.number <= previous:
+            raise S3Error("InvalidPartOrder", fields={"UploadId": upload.upload_id})
+        previous = ask.number
+        part = stored.get(ask.number)
+        if part is None or part.etag != ask.etag or not _same_checksum(ask.checksum, part.checksum):
+            raise S3Error(
+                "InvalidPart",
+                fields={"UploadId": upload.upload_id, "PartNumber": str(ask.number), "ETag": ask.etag},
+            )
+        chosen.append(part)
+    for part in chosen[:-1]:
+        if part.size < PART_BYTES_MIN:
+            raise S3Error(
+                "EntityTooSmall",
+                fields={
+                    "ProposedSize": str(part.size),
+                    "MinSizeAllowed": str(PART_BYTES_MIN),
+                    "PartNumber": str(part.number),
+                    "ETag": part.etag,
+                },
+            )
+    if not chosen:
+        raise S3Error("MalformedXML")
+    return tuple(chosen)
+
+
+def _same_checksum(given: Checksum | None, stored: Checksum | None) -> bool:
+    if given is None or stored is None:
+        return given is None
+    return given.algorithm is stored.algorithm and given.value == stored.value
+
+
+def _checksum(ask: CompleteMultipartUpload, upload: Upload, parts: Sequence[Part]) -> Checksum | None:
+    """The object's checksum, checked against the client's where it gave one."""
+    algorithm = upload.algorithm
+    if algorithm is None:
+        if ask.checksum is None:
+            return None
+        algorithm = ask.checksum.algorithm
+    values = [part.checksum for part in parts]
+    if any(value is None or value.algorithm is not algorithm for value in values):
+        if ask.checksum is None:
+            return None
+        raise S3Error("InvalidRequest", f"The upload's parts have no {algorithm.value} checksums.")
+    kind = upload.kind or ask.kind or _default_kind(algorithm)
+    texts = [value.value for value in values if value is not None]
+    if kind is ChecksumType.FULL_OBJECT:
+        value = combine(algorithm, [(text, part.size) for text, part in zip(texts, parts, strict=True)])
+    else:
+        value = composite(algorithm, texts)
+    computed = Checksum(algorithm, value, kind)
+    if ask.kind is not None and ask.kind is not kind:
+        raise S3Error(
+            "InvalidRequest",
+            f"The upload was created using the {kind.value} checksum mode. The complete request must use the same checksum mode.",
+        )
+    if ask.checksum is not None and not _agrees(ask.checksum, computed):
+        raise S3Error("BadDigest", f"The {algorithm.value} you specified did not match the calculated checksum.")
+    return computed
+
+
+def _default_kind(algorithm: Algorithm) -> ChecksumType:
+    return ChecksumType.FULL_OBJECT if algorithm is Algorithm.CRC64NVME else ChecksumType.COMPOSITE
+
+
+def _agrees(given: Checksum, computed: Checksum) -> bool:
+    if given.algorithm is not computed.algorithm:
+        return False
+    return given.value in (computed.value, computed.value.partition("-")[0])
+
+
+async def abort_upload(site: Site, ask: AbortMultipartUpload) -> Done:
+    """Forget an upload and its parts."""
+    released = await site.index.abort_upload(ask.bucket, ask.key, ask.upload_id)
+    await site.spool.release(released)
+    return Done()
+
+
+async def list_parts(site: Site, ask: ListParts, owner: str) -> PartsListed:
+    """A page of an upload's parts."""
+    upload = await site.index.upload(ask.bucket, ask.key, ask.upload_id)
+    limit = min(ask.limit, LIST_PAGE)
+    found = await site.index.parts(ask.bucket, ask.key, ask.upload_id, after=ask.after, limit=limit + 1)
+    page = found[:limit]
+    more = page[-1].number if page and len(found) > len(page) else 0
+    return PartsListed(ask, upload, page, more, owner)

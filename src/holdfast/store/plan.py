@@ -1,0 +1,96 @@
+"""What to do, decided purely: which bytes, which copies, whether preconditions hold, whether enough grids acted.
+
+No I/O, no clock, no chance. Sources: RFC 9110 sections 13 and 14, and Amazon S3 API Reference, GetObject and
+CopyObject (order and outcome of the conditional headers).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from holdfast.errors import S3Error
+from holdfast.model import GridState, Span, Version
+from holdfast.s3 import RangeAsk, ReadConditions
+
+
+def check_read(conditions: ReadConditions, version: Version) -> None:
+    """Raise PreconditionFailed or NotModified as the conditions say of this version.
+
+    If-Match that holds overrides If-Unmodified-Since; If-None-Match that fails overrides If-Modified-Since.
+    """
+    seconds_ms = version.modified_ms // 1000 * 1000
+    if conditions.if_match:
+        if not _matches(conditions.if_match, version.etag):
+            raise S3Error("PreconditionFailed", fields={"Condition": "If-Match"})
+    elif conditions.if_unmodified_since_ms is not None and seconds_ms > conditions.if_unmodified_since_ms:
+        raise S3Error("PreconditionFailed", fields={"Condition": "If-Unmodified-Since"})
+    if conditions.if_none_match:
+        if _matches(conditions.if_none_match, version.etag):
+            raise _not_modified(version)
+    elif conditions.if_modified_since_ms is not None and seconds_ms <= conditions.if_modified_since_ms:
+        raise _not_modified(version)
+
+
+def check_copy(conditions: ReadConditions, version: Version) -> None:
+    """As `check_read`, for a copy's source: whatever does not hold is PreconditionFailed."""
+    try:
+        check_read(conditions, version)
+    except S3Error as refusal:
+        if refusal.code == "NotModified":
+            raise S3Error("PreconditionFailed", fields={"Condition": "x-amz-copy-source-If-None-Match"}) from refusal
+        raise
+
+
+def _matches(etags: Sequence[str], etag: str) -> bool:
+    return etag in etags or "*" in etags
+
+
+def _not_modified(version: Version) -> S3Error:
+    return S3Error("NotModified", headers={"ETag": f'"{version.etag}"'})
+
+
+def resolve_range(ask: RangeAsk | None, size_bytes: int) -> Span:
+    """The bytes that a range means for an object of this size. Raises InvalidRange."""
+    if ask is None:
+        return Span(0, size_bytes)
+    if ask.suffix is not None:
+        if ask.suffix == 0 or size_bytes == 0:
+            raise _invalid_range(f"bytes=-{ask.suffix}", size_bytes)
+        return Span(max(0, size_bytes - ask.suffix), size_bytes)
+    first = ask.first or 0
+    if first >= size_bytes:
+        last = "" if ask.last is None else str(ask.last)
+        raise _invalid_range(f"bytes={first}-{last}", size_bytes)
+    return Span(first, size_bytes if ask.last is None else min(ask.last + 1, size_bytes))
+
+
+def _invalid_range(asked: str, size_bytes: int) -> S3Error:
+    return S3Error(
+        "InvalidRange",
+        fields={"RangeRequested": asked, "ActualObjectSize": str(size_bytes)},
+        headers={"Content-Range": f"bytes */{size_bytes}"},
+    )
+
+
+def order_copies(version: Version, preferred: Sequence[int], state_of: Callable[[int], GridState]) -> list[int]:
+    """The grids to ask for a version: those that hold it before those that may, the healthy before the others.
+
+    Grids that are owed the version come last: they may hold it already (it was published and not settled yet),
+    and a wrong answer of theirs is found by its checksum.
+    """
+    held = {copy.grid for copy in version.copies}
+    place = {number: position for position, number in enumerate(preferred)}
+    candidates = held | set(preferred)
+
+    def rank(number: int) -> tuple[bool, bool, int, int]:
+        return (
+            number not in held,
+            state_of(number) is not GridState.UP,
+            place.get(number, len(place)),
+            number,
+        )
+
+    return sorted(candidates, key=rank)
+
+
+def enough(ack: int, outcomes: Mapping[int, str]) -> bool:
+    """Whether as many grids hold the write as its policy wants. Outcomes are "held" or the reason why not."""
+    return sum(outcome == "held" for outcome in outcomes.values()) >= ack

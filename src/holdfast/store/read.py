@@ -1,0 +1,134 @@
+"""GetObject, HeadObject and GetObjectAttributes.
+
+The index says what is current; the bytes come verified from the spool or from whichever grid gives them. Invariant: an answer
+is begun only when its first bytes are here and verified, so a silent grid is never seen by the client.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+
+from holdfast.copies.blocks import Block, blocks_of, part_span, trim
+from holdfast.copies.reading import NoCopy, read_blocks
+from holdfast.copies.site import Site
+from holdfast.digests import crc32c
+from holdfast.errors import S3Error
+from holdfast.limits import LIST_PAGE, RETRY_AFTER_S
+from holdfast.model import Checksum, GridState, Layout, Place, Span, Version
+from holdfast.s3 import GetObject, GetObjectAttributes, ObjectAttributes, ObjectGot
+from holdfast.store.plan import check_read, order_copies, resolve_range
+
+
+async def current(site: Site, bucket: str, key: str, version_id: str = "") -> Version:
+    """The version that a request means. Raises NoSuchBucket, NoSuchKey, NoSuchVersion."""
+    version = await site.index.get(bucket, key)
+    if version is None:
+        if version_id:
+            raise S3Error("NoSuchVersion", fields={"Key": key, "VersionId": version_id})
+        raise S3Error("NoSuchKey", fields={"Key": key})
+    if version_id and version_id != version.version_id:
+        raise S3Error("NoSuchVersion", fields={"Key": key, "VersionId": version_id})
+    return version
+
+
+async def get_object(site: Site, ask: GetObject) -> ObjectGot:
+    """The object, or what of it was asked; with `head` without its bytes."""
+    version = await current(site, ask.bucket, ask.key, ask.version_id)
+    check_read(ask.conditions, version)
+    if ask.part_number is None and ask.range is None:
+        if version.inline is not None and not ask.head and crc32c(version.inline) == version.crc:
+            return ObjectGot(version, Span(0, version.size), data=version.inline)
+        if ask.head or not version.size:
+            return ObjectGot(version, Span(0, version.size), data=b"")
+    layout = await layout_of(site, version)
+    parts, part_checksum = 0, None
+    if ask.part_number is not None:
+        span, parts, part_checksum = _part(layout, version, ask.part_number)
+    else:
+        span = resolve_range(ask.range, version.size)
+    if ask.head:
+        return ObjectGot(version, span, data=b"", parts=parts, part_checksum=part_checksum)
+    place = Place(ask.bucket, ask.key)
+    blocks = blocks_of(version, layout, span)
+    if not blocks:
+        return ObjectGot(version, span, data=b"", parts=parts, part_checksum=part_checksum)
+    stream = read_span(site, place, version, blocks, span)
+    first = await anext(stream)
+    if len(blocks) == 1:
+        await stream.aclose()
+        return ObjectGot(version, span, data=first, parts=parts, part_checksum=part_checksum)
+    return ObjectGot(version, span, stream=_chain(first, stream), parts=parts, part_checksum=part_checksum)
+
+
+async def layout_of(site: Site, version: Version) -> Layout | None:
+    """The layout of a version that has one. Raises SlowDown when it was overwritten just now: the client asks again."""
+    if version.crc is not None:
+        return None
+    layout = await site.index.layout(version.seq)
+    if layout is None:
+        raise _try_again("the version was replaced between two reads of the index")
+    return layout
+
+
+async def read_span(
+    site: Site, place: Place, version: Version, blocks: Sequence[Block], span: Span
+) -> AsyncGenerator[bytes, None]:
+    """The bytes of a span, verified. Raises S3Error ServiceUnavailable when no source can give them (never NoSuchKey)."""
+    try:
+        position = 0
+        order = route(site, place.bucket, version)
+        async with aclosing(read_blocks(site, place, version, blocks, order)) as pieces:
+            async for data in pieces:
+                yield trim(data, blocks[position], span)
+                position += 1
+    except NoCopy as lost:
+        raise _try_again(str(lost)) from lost
+
+
+def route(site: Site, bucket: str, version: Version) -> list[int]:
+    """The grids to ask for a version, in order."""
+
+    def state_of(number: int) -> GridState:
+        seat = site.seat(number)
+        return seat.state if seat is not None else GridState.DOWN
+
+    return order_copies(version, site.redundancy(bucket).grids, state_of)
+
+
+def _try_again(detail: str) -> S3Error:
+    return S3Error(
+        "ServiceUnavailable",
+        "No intact copy of this object can be reached right now. Try again.",
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+        detail=detail,
+    )
+
+
+def _part(layout: Layout | None, version: Version, number: int) -> tuple[Span, int, Checksum | None]:
+    span = part_span(layout, version, number)
+    if span is None:
+        raise S3Error("InvalidPartNumber", fields={"PartNumberRequested": str(number)})
+    if layout is None or not layout.multipart:
+        return span, 0, version.facts.checksum
+    part = next(part for part in layout.parts if part.number == number)
+    return span, len(layout.parts), part.checksum
+
+
+async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    async with aclosing(rest):
+        yield first
+        async for data in rest:
+            yield data
+
+
+async def get_object_attributes(site: Site, ask: GetObjectAttributes) -> ObjectAttributes:
+    """What GetObjectAttributes asks for, with a page of the parts."""
+    version = await current(site, ask.bucket, ask.key, ask.version_id)
+    layout = await layout_of(site, version)
+    multipart = layout is not None and layout.multipart
+    parts = layout.parts if layout is not None and multipart else ()
+    limit = min(ask.max_parts, LIST_PAGE)
+    rest = [part for part in parts if part.number > ask.part_marker]
+    page = tuple(rest[:limit]) if limit else ()
+    return ObjectAttributes(
+        version, ask.attributes, multipart, page, len(parts), limit, ask.part_marker, len(rest) > len(page)
+    )

@@ -1,0 +1,207 @@
+"""Results and errors as HTTP replies: statuses, headers and, by `render_xml`, bodies.
+
+Answers for what a client sees of a result; decides nothing about objects, opens no sockets, reads no clock.
+Headers that every reply has (date, request id, connection, content length) are added by whoever sends it.
+Invariant: every result type of `s3` has a row in the table, and every S3Error renders.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from holdfast import s3
+from holdfast.errors import S3Error
+from holdfast.limits import RETRY_AFTER_S
+from holdfast.model import Checksum, ChecksumType
+from holdfast.wire import render_xml
+from holdfast.wire.conditions import http_date
+from holdfast.wire.request import Request
+from holdfast.wire.xml import document, element
+
+Headers = list[tuple[str, str]]
+
+_XML = ("Content-Type", "application/xml")
+_DEFAULT_TYPE = "binary/octet-stream"
+_SYSTEM_NAMES: Mapping[str, str] = {
+    "content-type": "Content-Type",
+    "cache-control": "Cache-Control",
+    "content-disposition": "Content-Disposition",
+    "content-encoding": "Content-Encoding",
+    "content-language": "Content-Language",
+    "expires": "Expires",
+    "x-amz-website-redirect-location": "x-amz-website-redirect-location",
+}
+
+
+class Reply:
+    """A reply but for the headers that all replies share. Values may hold any text; they leave as UTF-8.
+
+    `length` is what Content-Length says: the size of `body`, or of the body that the caller streams or
+    (for HEAD) keeps to itself.
+    """
+
+    __slots__ = ("body", "headers", "length", "status")
+
+    def __init__(self, status: int, headers: Headers, body: bytes = b"", length: int | None = None) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.length = len(body) if length is None else length
+
+
+def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
+    """The reply to GetObject and HeadObject. `body` is the whole body when it is at hand, else the caller
+    streams `length` bytes.
+
+    A checksum goes out only when it covers exactly the bytes of this reply; clients verify it against them.
+    """
+    version = got.version
+    facts = version.facts
+    span = got.span
+    headers: Headers = [
+        ("Last-Modified", http_date(version.modified_ms)),
+        ("ETag", f'"{version.etag}"'),
+        ("Accept-Ranges", "bytes"),
+    ]
+    system = facts.system
+    if ask.overrides:
+        system = {**system, **ask.overrides}
+    if "content-type" not in system:
+        headers.append(("Content-Type", _DEFAULT_TYPE))
+    for name, value in system.items():
+        headers.append((_SYSTEM_NAMES.get(name, name), value))
+    for name, value in facts.user.items():
+        headers.append(("x-amz-meta-" + name, value))
+    if facts.storage_class != "STANDARD":
+        headers.append(("x-amz-storage-class", facts.storage_class))
+    status = 200
+    checksum = facts.checksum
+    if ask.part_number is not None or ask.range is not None:
+        checksum = got.part_checksum
+        if span.end > span.start:
+            status = 206
+            headers.append(("Content-Range", f"bytes {span.start}-{span.end - 1}/{version.size}"))
+        if got.parts:
+            headers.append(("x-amz-mp-parts-count", str(got.parts)))
+    if ask.checksum_mode and checksum is not None:
+        headers.append((checksum.algorithm.header, checksum.value))
+        headers.append(("x-amz-checksum-type", checksum.kind.value))
+    body = b"" if ask.head or got.data is None else got.data
+    return Reply(status, headers, body, span.end - span.start)
+
+
+def render(request: Request, result: object) -> Reply:
+    """The reply to every operation whose result is not an object's bytes."""
+    return _RENDERERS[type(result)](request, result)
+
+
+def render_error(error: S3Error, *, request_id: str, host_id: str, resource: str, head: bool) -> Reply:
+    """An S3Error as reply. `resource` is the path that was asked for; `head` says that no body may follow.
+
+    304 has no body and keeps the validators that came in `error.headers`.
+    S3 page: "REST error responses".
+    """
+    headers: Headers = list(error.headers.items())
+    present = {name.lower() for name in error.headers}
+    if error.status == 503 and "retry-after" not in present:
+        headers.append(("Retry-After", str(RETRY_AFTER_S)))
+    size = error.fields.get("ActualObjectSize")
+    if error.status == 416 and size is not None and "content-range" not in present:
+        headers.append(("Content-Range", f"bytes */{size}"))
+    if error.status == 304:
+        return Reply(304, headers)
+    headers.append(_XML)
+    if head:
+        return Reply(error.status, headers)
+    content = element("Code", error.code) + element("Message", error.message)
+    for name, value in error.fields.items():
+        content += element(name, value)
+    content += element("Resource", resource) + element("RequestId", request_id) + element("HostId", host_id)
+    return Reply(error.status, headers, document("Error", content, namespace=False))
+
+
+def _checksum_headers(checksum: Checksum | None) -> Headers:
+    if checksum is None:
+        return []
+    return [(checksum.algorithm.header, checksum.value), ("x-amz-checksum-type", checksum.kind.value)]
+
+
+def _xml(root: str, content: Callable[[Any], str]) -> Callable[[Request, Any], Reply]:
+    def reply(request: Request, result: Any) -> Reply:
+        return Reply(200, [_XML], document(root, content(result)))
+
+    return reply
+
+
+def _done(request: Request, result: object) -> Reply:
+    return Reply(204, [])
+
+
+def _bucket_created(request: Request, result: s3.BucketCreated) -> Reply:
+    return Reply(200, [("Location", "/" + result.bucket)])
+
+
+def _bucket_head(request: Request, result: s3.BucketHead) -> Reply:
+    return Reply(200, [("x-amz-bucket-region", result.region), _XML])
+
+
+def _object_put(request: Request, result: s3.ObjectPut) -> Reply:
+    return Reply(200, [("ETag", f'"{result.etag}"'), *_checksum_headers(result.checksum)])
+
+
+def _part_uploaded(request: Request, result: s3.PartUploaded) -> Reply:
+    headers: Headers = [("ETag", f'"{result.etag}"')]
+    if result.checksum is not None:
+        headers.append((result.checksum.algorithm.header, result.checksum.value))
+    return Reply(200, headers)
+
+
+def _upload_created(request: Request, result: s3.UploadCreated) -> Reply:
+    headers: Headers = [_XML]
+    if result.algorithm is not None:
+        kind = result.kind or ChecksumType.COMPOSITE
+        headers.append(("x-amz-checksum-algorithm", result.algorithm.value))
+        headers.append(("x-amz-checksum-type", kind.value))
+    return Reply(200, headers, document("InitiateMultipartUploadResult", render_xml.upload_created(result)))
+
+
+def _upload_completed(request: Request, result: s3.UploadCompleted) -> Reply:
+    host = request.headers.get("host", "")
+    location = f"{request.scheme}://{host}/{quote(result.bucket)}/{quote(result.key, safe='/')}"
+    content = render_xml.upload_completed(result, location)
+    return Reply(200, [_XML], document("CompleteMultipartUploadResult", content))
+
+
+def _attributes(request: Request, result: s3.ObjectAttributes) -> Reply:
+    headers: Headers = [_XML, ("Last-Modified", http_date(result.version.modified_ms))]
+    return Reply(200, headers, document("GetObjectAttributesResponse", render_xml.attributes(result)))
+
+
+def _objects_listed(request: Request, result: s3.ObjectsListed) -> Reply:
+    if isinstance(result.ask, s3.ListVersions):
+        body = document("ListVersionsResult", render_xml.versions_listed(result.ask, result))
+    else:
+        body = document("ListBucketResult", render_xml.objects_listed(result.ask, result))
+    return Reply(200, [_XML], body)
+
+
+_RENDERERS: Mapping[type, Callable[[Request, Any], Reply]] = {
+    s3.BucketsListed: _xml("ListAllMyBucketsResult", render_xml.buckets_listed),
+    s3.BucketCreated: _bucket_created,
+    s3.BucketHead: _bucket_head,
+    s3.Location: _xml("LocationConstraint", render_xml.location),
+    s3.Versioning: _xml("VersioningConfiguration", render_xml.versioning),
+    s3.Done: _done,
+    s3.ObjectDeleted: _done,
+    s3.ObjectPut: _object_put,
+    s3.ObjectsDeleted: _xml("DeleteResult", render_xml.objects_deleted),
+    s3.ObjectCopied: _xml("CopyObjectResult", render_xml.object_copied),
+    s3.ObjectAttributes: _attributes,
+    s3.ObjectsListed: _objects_listed,
+    s3.UploadCreated: _upload_created,
+    s3.PartUploaded: _part_uploaded,
+    s3.PartCopied: _xml("CopyPartResult", render_xml.part_copied),
+    s3.UploadCompleted: _upload_completed,
+    s3.PartsListed: _xml("ListPartsResult", render_xml.parts_listed),
+    s3.UploadsListed: _xml("ListMultipartUploadsResult", render_xml.uploads_listed),
+}
