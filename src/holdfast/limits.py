@@ -14,6 +14,9 @@ TIB: Final = 1024 * GIB
 # --- S3's own limits (Amazon S3 User Guide, "Amazon S3 objects overview", "Multipart upload limits") ---
 KEY_BYTES: Final = 1024
 """Longest object key, in bytes of UTF-8."""
+BUCKET_NAME_MIN: Final = 3
+BUCKET_NAME_MAX: Final = 63
+"""Length of a bucket's name, in characters."""
 USER_METADATA_BYTES: Final = 2 * KIB
 """User metadata: the sum of the bytes of all names (without `x-amz-meta-`) and values."""
 OBJECT_BYTES: Final = 5 * TIB
@@ -44,6 +47,10 @@ SPOOL_ORPHAN_AGE_S: Final = 3600
 """A spool file that no index row names is removed when it was not written to for this long."""
 SPOOL_THREADS: Final = 4
 """Threads that hash arriving bodies and read and write the spool: two bodies at full speed on two cores."""
+SPOOL_OPEN_FILES: Final = 64
+"""Spool files that one reading body holds open from its beginning."""
+READ_AGAIN: Final = 4
+"""How often a read begins anew because the object was overwritten under it, before it says 503."""
 SPOOL_WAITING: Final = 4096
 """Spool operations that may wait; each holds at most one block."""
 SPOOL_RESERVE_BYTES: Final = 256 * MIB
@@ -62,6 +69,11 @@ XML_NODES: Final = 100_000
 CHUNK_LINE_BYTES: Final = 4 * KIB
 """One `aws-chunked` size line with its signature."""
 TRAILER_BYTES: Final = 8 * KIB
+"""All trailer lines of one `aws-chunked` body."""
+SIGNING_KEYS: Final = 256
+"""Derived signing keys that are remembered: one per secret, day and region, four HMACs each."""
+PARSED_MEMORY: Final = 2048
+"""Parsed Authorization headers, dates and the like that are remembered, per kind: each is the same for many requests."""
 BODY_BUFFER_BYTES: Final = 512 * KIB
 """Received bytes that wait for the store before the socket is paused."""
 WRITE_BUFFER_BYTES: Final = 1 * MIB
@@ -101,7 +113,7 @@ WORKERS: Final = 64
 WORKER_RETRY_S: Final = 0.5
 """First pause before a worker that died is started again; doubles to WORKER_RETRY_MAX_S."""
 WORKER_RETRY_MAX_S: Final = 15.0
-WORKER_TRIES: Final = 5
+WORKER_TRIES: Final = 4
 """Deaths in a row within WORKER_RETRY_MAX_S of the start, after which the server gives up: it would never serve."""
 RETRY_AFTER_S: Final = 2
 """What `Retry-After` says on 503."""
@@ -142,6 +154,24 @@ GRID_FLOOR_S: Final = 10.0
 """A grid that moves fewer than GRID_FLOOR_BYTES of a body in GRID_FLOOR_S is silent."""
 GRID_CONCURRENCY: Final = 64
 """Operations at once at one grid."""
+GRID_WAITING: Final = 256
+"""Operations that may wait for one of GRID_CONCURRENCY turns."""
+GRID_WAIT_S: Final = 1.0
+"""Longest wait for a turn: a grid that is this far behind is slower than another copy."""
+GRID_STAGE_BYTES_S: Final = 1 * MIB
+"""A body that reaches a grid more slowly than this is given up."""
+GRID_COPY_S: Final = 300.0
+"""Longest copy inside a grid: its size is not known before, and some move 5 GiB byte by byte."""
+GRID_LIST_S: Final = 30.0
+"""Longest listing of a page: a folder with a million names is read whole."""
+FOLDER_BATCH: Final = 64
+"""Changes of a folder grid that share one flush: more would make the first of them wait for the last."""
+FOLDER_FLUSH_WHOLE: Final = 4
+"""From this many files and directories on, flushing their whole file system costs less than each of them."""
+FOLDER_TRIES: Final = 32
+"""How often a publication begins anew because its directory was removed at the same moment."""
+FOLDER_LEFTOVER_AGE_S: Final = 24 * 3600
+"""Staged files that nobody touched for this long belong to a process that died."""
 
 # --- health ---
 BREAKER_ROW: Final = 5
@@ -198,3 +228,26 @@ UPLOAD_AGE_S: Final = 7 * 24 * 3600
 """Default of `bucket.abort_uploads`: a multipart upload without progress for this long is swept."""
 SCRUB_INTERVAL_S: Final = 30 * 24 * 3600
 """Default of `scrub.interval`: each copy is read back and checked about once in this time."""
+
+# --- telling: log, metrics, status ---
+SLOW_REQUEST_S: Final = 5.0
+"""Default of `log.slow`: a request that takes longer is worth a line."""
+LOG_QUEUE: Final = 4096
+"""Lines that may wait for a slow reader of standard error; beyond that lines are dropped and counted."""
+LOG_REPEATS: Final = 20
+"""Lines of one kind within LOG_REPEATS_S; further ones are counted and told as a sum."""
+LOG_REPEATS_S: Final = 10.0
+LOG_VALUE_CHARS: Final = 8192
+"""Longest value in a line: a traceback, not a body."""
+METRICS_S: Final = 2.0
+"""How often a worker writes down its counts for the one that is scraped, and looks how catch-up gets on."""
+METRICS_STALE_S: Final = 15.0
+"""Gauges (not counts) of a worker that wrote nothing for this long are left out: it is gone."""
+PACE_S: Final = 60.0
+"""Catch-up's speed, and so the ETA, is that of this last stretch of time."""
+READY_S: Final = 1.0
+"""An answer about readiness is this old at most; asking more often does not cost more commits."""
+READY_DEADLINE_S: Final = 5.0
+"""A node whose index does not answer within this time is not ready."""
+ADMIN_REQUESTS: Final = 64
+"""Requests at once on the admin listener."""

@@ -14,6 +14,11 @@ from holdfast.limits import BLOCK_BYTES
 
 T = TypeVar("T")
 
+DecodeError = msgspec.DecodeError
+"""What `unpack` raises."""
+DecodeError = msgspec.DecodeError
+"""Data is not what it should be."""
+
 
 class Value(msgspec.Struct, frozen=True):
     """Base of every value. Subclass as `class X(Value, frozen=True)`."""
@@ -25,7 +30,7 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(data: bytes, kind: type[T]) -> T:
-    """The value that `pack` encoded. Raises `msgspec.DecodeError` when `data` is something else."""
+    """The value that `pack` encoded. Raises DecodeError when `data` is something else."""
     return msgspec.msgpack.decode(data, type=kind)
 
 
@@ -45,6 +50,11 @@ V = TypeVar("V", bound=Value)
 def replace(value: V, **changes: Any) -> V:
     """A copy of a value with some fields changed."""
     return msgspec.structs.replace(value, **changes)
+
+
+def from_json(data: bytes, kind: type[T]) -> T:
+    """The value that `to_json` wrote. Raises DecodeError; fields that `kind` does not know are ignored."""
+    return msgspec.json.decode(data, type=kind)
 
 
 class Place(Value, frozen=True):

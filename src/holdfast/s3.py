@@ -98,6 +98,8 @@ class CreateBucket(Value, frozen=True):
     """LocationConstraint."""
     object_lock: bool = False
     acl: str = ""
+    expected: Expected = Expected()
+    """Of the XML body."""
 
 
 class HeadBucket(Value, frozen=True):
@@ -374,6 +376,8 @@ class CompleteMultipartUpload(Value, frozen=True):
     object_size: int | None = None
     """x-amz-mp-object-size"""
     condition: WriteCondition = ALWAYS
+    expected: Expected = Expected()
+    """Of the XML body; its checksums are above, because they are the object's."""
 
 
 class UploadCompleted(Value, frozen=True):

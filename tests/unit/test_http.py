@@ -1,50 +1,21 @@
 """The HTTP listener keeps what RFC 9112 and its own docstrings promise."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import pytest
 
 from holdfast.errors import S3Error
 from holdfast.serve.exchange import ClientGone, Exchange
 from holdfast.serve.http import Bounds
-from holdfast.testing.rawhttp import RawClient, StillClock, run, serving
+from holdfast.testing.rawhttp import RawClient, StillClock, echo, run, serving, talk, until
 
 KIB = 1024
 MIB = 1024 * KIB
 
 
-async def echo(exchange: Exchange) -> None:
-    """Answer with what was asked: method, target and body, or the fault."""
-    if exchange.fault is not None:
-        exchange.reply(exchange.fault.status, [("x-code", exchange.fault.code)])
-        return
-    body = b""
-    try:
-        while piece := await exchange.read():
-            body += piece
-    except S3Error as error:
-        exchange.reply(error.status, [("x-code", error.code)])
-        return
-    exchange.reply(200, [("x-said", f"{exchange.method} {exchange.target.decode()}")], body)
-
-
 async def ignore(exchange: Exchange) -> None:
     """Refuse without looking at the body."""
     exchange.reply(403, [("x-code", "AccessDenied")], b"denied")
-
-
-def talk(
-    conversation: Callable[[RawClient], Coroutine[Any, Any, None]],
-    handler: Callable[[Exchange], Coroutine[Any, Any, None]] = echo,
-    bounds: Bounds | None = None,
-) -> None:
-    async def main() -> None:
-        async with serving(handler, bounds=bounds) as (_, port):
-            await conversation(await RawClient.connect(port))
-
-    run(main())
 
 
 def test_a_request_is_answered_and_the_connection_kept() -> None:
@@ -207,18 +178,6 @@ def test_a_half_closed_client_gets_all_its_answers() -> None:
     talk(conversation)
 
 
-def test_more_pipelined_requests_than_allowed_end_the_connection_after_those_allowed() -> None:
-    async def conversation(client: RawClient) -> None:
-        await client.send(b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(50)))
-        answers = [await client.answer() for _ in range(5)]
-        assert [answer.headers["x-said"] for answer in answers] == [f"GET /{number}" for number in range(5)]
-        assert answers[-1].headers["connection"] == "close"
-        client.finish()
-        assert await client.rest() == b""
-
-    talk(conversation, bounds=Bounds(pipeline=4))
-
-
 def test_a_streamed_reply_arrives_whole_and_waits_for_a_slow_client() -> None:
     async def main() -> None:
         piece = bytes(1 * MIB)
@@ -284,8 +243,7 @@ def test_a_client_that_leaves_during_an_upload_is_an_incomplete_body() -> None:
         async with serving(handler) as (server, port):
             client = await RawClient.connect(port)
             await client.send(b"PUT / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc")
-            while not server.requests:
-                await asyncio.sleep(0)
+            await until(lambda: bool(server.requests))
             if abort:
                 client.leave()
             else:
@@ -341,126 +299,6 @@ def test_a_large_unread_body_does_not_cost_the_client_its_answer(framing: bytes)
     talk(conversation, ignore)
 
 
-def test_requests_beyond_the_limit_are_faults_and_later_ones_are_served() -> None:
-    async def main() -> None:
-        go_on = asyncio.Event()
-
-        async def handler(exchange: Exchange) -> None:
-            if exchange.fault is None:
-                await go_on.wait()
-            await echo(exchange)
-
-        async with serving(handler, bounds=Bounds(requests=1)) as (server, port):
-            first, second = await RawClient.connect(port), await RawClient.connect(port)
-            await first.send(b"GET / HTTP/1.1\r\n\r\n")
-            while not server.requests:
-                await asyncio.sleep(0)
-            answer = await second.ask(b"GET / HTTP/1.1\r\n\r\n")
-            assert (answer.status, answer.headers["x-code"]) == (503, "SlowDown")
-            go_on.set()
-            assert (await first.answer()).status == 200
-            assert (await second.ask(b"GET / HTTP/1.1\r\n\r\n")).status == 200
-
-    run(main())
-
-
-def test_connections_beyond_the_limit_are_told_so_and_those_far_beyond_are_cut() -> None:
-    async def main() -> None:
-        async with serving(echo, bounds=Bounds(connections=1, surplus=1)) as (server, port):
-            first = await RawClient.connect(port)
-            assert (await first.ask(b"GET / HTTP/1.1\r\n\r\n")).status == 200
-            second = await RawClient.connect(port)
-            answer = await second.ask(b"GET / HTTP/1.1\r\n\r\n")
-            assert (answer.status, answer.headers["connection"]) == (503, "close")
-            third = await RawClient.connect(port)
-            fourth = await RawClient.connect(port)
-            assert await fourth.rest() == b""
-            for client in (first, second, third):
-                client.leave()
-            while server.connections:
-                await asyncio.sleep(0)
-            assert (await (await RawClient.connect(port)).ask(b"GET / HTTP/1.1\r\n\r\n")).status == 200
-
-    run(main())
-
-
-def test_a_slow_head_is_answered_with_a_timeout() -> None:
-    async def main() -> None:
-        clock = StillClock()
-        async with serving(echo, clock=clock) as (_, port):
-            client = await RawClient.connect(port)
-            assert (await client.ask(b"GET / HTTP/1.1\r\n\r\n")).status == 200
-            await client.send(b"GET / HT")
-            await asyncio.sleep(0.02)
-            clock.at_s += Bounds().header_timeout_s + 1
-            answer = await client.answer()
-            assert (answer.headers["x-code"], answer.headers["connection"]) == ("RequestTimeout", "close")
-
-    run(main())
-
-
-def test_an_idle_connection_is_closed() -> None:
-    async def main() -> None:
-        clock = StillClock()
-        async with serving(echo, clock=clock) as (_, port):
-            fresh, used = await RawClient.connect(port), await RawClient.connect(port)
-            assert (await used.ask(b"GET / HTTP/1.1\r\n\r\n")).status == 200
-            clock.at_s += Bounds().idle_timeout_s + 1
-            assert await fresh.rest() == await used.rest() == b""
-
-    run(main())
-
-
-def test_an_upload_below_the_floor_is_a_timeout_and_one_above_is_not() -> None:
-    async def main(sent: int, expected: int) -> None:
-        clock = StillClock()
-        async with serving(echo, clock=clock) as (server, port):
-            client = await RawClient.connect(port)
-            await client.send(b"PUT / HTTP/1.1\r\nContent-Length: 200000\r\n\r\n")
-            while not server.requests:
-                await asyncio.sleep(0)
-            await _sweeps(server.now_s)
-            await client.send(bytes(sent))
-            await _sweeps(server.now_s)
-            clock.at_s += Bounds().floor_s
-            await _sweeps(server.now_s)
-            client.writer.write(bytes(200000 - sent))
-            assert (await client.answer()).status == expected
-
-    async def _sweeps(_: float) -> None:
-        await asyncio.sleep(0.03)
-
-    run(main(100, 400))
-    run(main(100_000, 200))
-
-
-def test_a_download_that_nobody_reads_is_cut() -> None:
-    async def main() -> None:
-        clock = StillClock()
-        gone = asyncio.Event()
-
-        async def handler(exchange: Exchange) -> None:
-            exchange.start(200, [], 100 * MIB)
-            try:
-                for _ in range(100):
-                    await exchange.send(bytes(MIB))
-            except ClientGone:
-                gone.set()
-
-        async with serving(handler, clock=clock) as (_, port):
-            client = await RawClient.connect(port, buffer_bytes=64 * KIB)
-            await client.send(b"GET / HTTP/1.1\r\n\r\n")
-            await client.head()
-            for _ in range(1000):
-                clock.at_s += Bounds().floor_s
-                await asyncio.sleep(0.01)
-                if gone.is_set():
-                    return
-            pytest.fail("the download was never cut")
-
-    run(main())
-
-
 def test_a_stop_closes_idle_connections_and_finishes_requests_in_progress() -> None:
     async def main() -> None:
         go_on = asyncio.Event()
@@ -472,8 +310,7 @@ def test_a_stop_closes_idle_connections_and_finishes_requests_in_progress() -> N
         async with serving(handler) as (server, port):
             idle, busy = await RawClient.connect(port), await RawClient.connect(port)
             await busy.send(b"GET / HTTP/1.1\r\n\r\n")
-            while server.connections < 2 or not server.requests:
-                await asyncio.sleep(0)
+            await until(lambda: server.connections == 2 and server.requests == 1)
             stopping = asyncio.ensure_future(server.drain(10))
             assert await idle.rest() == b""
             with pytest.raises(OSError):
@@ -502,8 +339,7 @@ def test_a_stop_cancels_what_does_not_end_in_time() -> None:
             stays, leaves = await RawClient.connect(port), await RawClient.connect(port)
             await stays.send(b"GET / HTTP/1.1\r\n\r\n")
             await leaves.send(b"GET / HTTP/1.1\r\n\r\n")
-            while server.requests < 2:
-                await asyncio.sleep(0)
+            await until(lambda: server.requests == 2)
             leaves.leave()
             assert not await server.drain(0.01)
             assert cancelled.is_set()
@@ -534,8 +370,7 @@ def test_the_date_moves_on() -> None:
             client = await RawClient.connect(port)
             clock.at_s += 61
             before = server.stamp
-            while server.stamp == before:
-                await asyncio.sleep(0.005)
+            await until(lambda: server.stamp != before)
             answer = await client.ask(b"GET / HTTP/1.1\r\n\r\n")
             assert answer.headers["date"] == "Tue, 14 Nov 2023 22:14:21 GMT"
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 from holdfast.copies.blocks import Block, all_blocks
-from holdfast.copies.reading import NoCopy, read_blocks, verify_copy
+from holdfast.copies.reading import NoCopy, read_blocks, spool_is_sound, verify_copy
 from holdfast.copies.site import Seat, Site
 from holdfast.crew import CrewFull
 from holdfast.digests import crc32c
@@ -100,7 +100,7 @@ async def _bring(site: Site, seat: Seat, debt: Debt, version: Version, place: Pl
     label = Label(version.seq, version.etag, version.modified_ms, version.facts.system, version.facts.user)
     if version.inline is not None and version.crc is not None and crc32c(version.inline) != version.crc:
         raise Corrupt("index", "get", "the inline body is damaged", bucket=place.bucket, key=place.key)
-    if body.files and not await _spool_is_sound(site, blocks):
+    if body.files and not await spool_is_sound(site, blocks):
         body.without_files()
 
     async def bring() -> str:
@@ -121,18 +121,6 @@ async def _discard(seat: Seat, staged: object) -> None:
         await seat.grid.discard(staged)  # type: ignore[arg-type]
     except GridError:
         return  # The grid removes what was staged and forgotten when it is next attached.
-
-
-async def _spool_is_sound(site: Site, blocks: Sequence[Block]) -> bool:
-    """Whether the spool still has exactly the bytes that the index describes."""
-    for block in blocks:
-        try:
-            data = await site.spool.begin_block(block.spool, block.spool_offset, block.size)
-        except OSError:
-            return False
-        if len(data) != block.size or crc32c(data) != block.crc:
-            return False
-    return True
 
 
 async def _read_back(site: Site, number: int, place: Place, version: Version, blocks: Sequence[Block]) -> str | None:

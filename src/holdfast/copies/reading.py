@@ -84,21 +84,31 @@ async def judge(site: Site, place: Place, version: Version, number: int, trouble
 
 
 async def _from_spool(site: Site, blocks: Sequence[Block]) -> AsyncGenerator[bytes, None]:
-    spool = site.spool
-    ahead = None
+    reader = await site.spool.reader(block.spool for block in blocks)
     try:
+        ahead = None
         for position, block in enumerate(blocks):
-            data = await (ahead or spool.begin_block(block.spool, block.spool_offset, block.size))
+            data = await (ahead or reader.begin_block(block.spool, block.spool_offset, block.size))
             ahead = None
             if position + 1 < len(blocks):
                 following = blocks[position + 1]
-                ahead = spool.begin_block(following.spool, following.spool_offset, following.size)
+                ahead = reader.begin_block(following.spool, following.spool_offset, following.size)
             if len(data) != block.size or crc32c(data) != block.crc:
                 raise Corrupt("spool", "get", f"block at {block.offset} of spool file {block.spool} is damaged")
             yield data
     finally:
-        if ahead is not None:
-            ahead.cancel()
+        await reader.close()
+
+
+async def spool_is_sound(site: Site, blocks: Sequence[Block]) -> bool:
+    """Whether the spool still has exactly the bytes that the index describes."""
+    try:
+        async with aclosing(_from_spool(site, blocks)) as pieces:
+            async for _ in pieces:
+                pass
+    except (OSError, Corrupt):
+        return False
+    return True
 
 
 async def _from_grid(

@@ -48,9 +48,9 @@ def open_writer(path: Path) -> apsw.Connection:
     with _refusals(path):
         connection = _open(path, apsw.SQLITE_OPEN_READWRITE, cache_bytes=INDEX_WRITE_CACHE_BYTES)
         # Checkpoints are made by the committer, after the changes that filled the log were acknowledged.
-        connection.execute("PRAGMA wal_autocheckpoint = 0").get
-        connection.execute(f"PRAGMA journal_size_limit = {INDEX_CHECKPOINT_BYTES}").get
-        connection.execute("PRAGMA synchronous = FULL").get
+        connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+        connection.execute(f"PRAGMA journal_size_limit = {INDEX_CHECKPOINT_BYTES}").fetchall()
+        connection.execute("PRAGMA synchronous = FULL").fetchall()
         return connection
 
 
@@ -59,7 +59,7 @@ def open_reader(path: Path) -> apsw.Connection:
     with _refusals(path):
         # A reader of a WAL file writes to the shared memory beside it, so the file itself is opened for writing.
         connection = _open(path, apsw.SQLITE_OPEN_READWRITE, cache_bytes=INDEX_READ_CACHE_BYTES)
-        connection.execute("PRAGMA query_only = ON").get
+        connection.execute("PRAGMA query_only = ON").fetchall()
         return connection
 
 
@@ -94,10 +94,10 @@ def unavailable(trouble: apsw.Error) -> S3Error:
 def _open(path: Path, flags: int, *, cache_bytes: int) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=flags)
     connection.set_busy_timeout(INDEX_BUSY_MS)
-    connection.execute(f"PRAGMA cache_size = -{cache_bytes // KIB}").get
+    connection.execute(f"PRAGMA cache_size = -{cache_bytes // KIB}").fetchall()
     # No mmap: an I/O error behind a mapped page would kill the process instead of failing one request.
-    connection.execute("PRAGMA mmap_size = 0").get
-    connection.execute("PRAGMA temp_store = MEMORY").get
+    connection.execute("PRAGMA mmap_size = 0").fetchall()
+    connection.execute("PRAGMA temp_store = MEMORY").fetchall()
     return connection
 
 
@@ -119,17 +119,17 @@ def _migrate(path: Path, connection: apsw.Connection) -> None:
             "It was written by a newer release: run that one, or restore the index from before the upgrade.",
         )
     if done == 0:
-        connection.execute(f"PRAGMA page_size = {INDEX_PAGE_BYTES}").get
+        connection.execute(f"PRAGMA page_size = {INDEX_PAGE_BYTES}").fetchall()
     if connection.pragma("journal_mode", "wal") != "wal":
         raise ConfigError(
             f"index {path}",
             "its file system cannot hold an SQLite write-ahead log.",
             "Put the data directory on a local file system.",
         )
-    connection.execute("PRAGMA synchronous = FULL").get
+    connection.execute("PRAGMA synchronous = FULL").fetchall()
     for number, step in enumerate(STEPS[done:], start=done + 1):
         with connection:
-            connection.execute(step.statements).get
+            connection.execute(step.statements).fetchall()
             connection.pragma("application_id", APPLICATION_ID)
             connection.pragma("user_version", number)
 

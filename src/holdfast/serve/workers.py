@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from holdfast.clock import Clock
@@ -80,17 +80,25 @@ async def until_stopped(reload: Callable[[], None] | None = None) -> None:
     await told.wait()
 
 
-def supervise(child: Child, *, workers: int, clock: Clock, tell: Callable[[str], None] = lambda _: None) -> int:
+def supervise(
+    child: Child,
+    *,
+    workers: int,
+    sockets: Sequence[socket.socket],
+    clock: Clock,
+    tell: Callable[[str], None] = lambda _: None,
+) -> int:
     """Run `child(number)` in `workers` processes until they are stopped, and return the exit code.
 
     One worker runs in this process. Of several, one that dies is started again after a pause; one that keeps failing
-    at its start stops them all, with its exit code (being killed does not count). `tell` is given a sentence for the log.
+    at its start stops them all, with its exit code (being killed does not count). `sockets` are those that `child`
+    serves: the parent keeps them open, so that clients wait while a worker is replaced, until the stop. `tell` is given a sentence for the log.
     """
     if not 1 <= workers <= WORKERS:
         raise ConfigError("server.workers", f"{workers} is not possible.", f"Choose 1 to {WORKERS}.")
     if workers == 1:
         return child(0)
-    return _Parent(child, workers, clock, tell).run()
+    return _Parent(child, workers, sockets, clock, tell).run()
 
 
 class _Slot:
@@ -109,8 +117,16 @@ class _Slot:
 
 
 class _Parent:
-    def __init__(self, child: Child, workers: int, clock: Clock, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        child: Child,
+        workers: int,
+        sockets: Sequence[socket.socket],
+        clock: Clock,
+        tell: Callable[[str], None],
+    ) -> None:
         self._child = child
+        self._sockets = sockets
         self._clock = clock
         self._tell = tell
         self._slots = [_Slot(number) for number in range(workers)]
@@ -155,11 +171,18 @@ class _Parent:
 
     def _obey(self, numbers: bytes) -> None:
         for number in numbers:
-            if number in _STOPS or number == signal.SIGHUP:
-                for slot in self._slots:
-                    if slot.pid:
-                        os.kill(slot.pid, signal.SIGTERM if number in _STOPS else number)
-                self._stopping = self._stopping or number in _STOPS
+            if number in _STOPS:
+                self._stopping = True
+                for sock in self._sockets:
+                    sock.close()
+                self._signal(signal.SIGTERM)
+            elif number == signal.SIGHUP:
+                self._signal(signal.SIGHUP)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for slot in self._slots:
+            if slot.pid:
+                os.kill(slot.pid, number)
 
     def _start_due(self) -> None:
         for slot in self._slots:

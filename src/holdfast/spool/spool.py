@@ -15,7 +15,7 @@ from pathlib import Path
 from holdfast.clock import Clock
 from holdfast.crew import Crew
 from holdfast.errors import S3Error
-from holdfast.limits import BLOCK_BYTES, RETRY_AFTER_S, SPOOL_RESERVE_BYTES, SPOOL_THREADS, SPOOL_WAITING
+from holdfast.limits import RETRY_AFTER_S, SPOOL_OPEN_FILES, SPOOL_RESERVE_BYTES, SPOOL_THREADS, SPOOL_WAITING
 from holdfast.spool.incoming import Incoming
 
 
@@ -74,9 +74,10 @@ class Spool:
         if disk.f_bavail * disk.f_frsize < size_bytes + SPOOL_RESERVE_BYTES:
             raise slow_down(f"spool: the file system of {self.root} is almost full")
 
-    def begin_block(self, identifier: str, offset: int, size_bytes: int) -> "asyncio.Future[bytes]":
-        """Begin to read bytes of a spooled file. Its result raises OSError (FileNotFoundError when it was released)."""
-        return self._crew.submit(_read, self.path(identifier), offset, size_bytes)
+    async def reader(self, identifiers: Iterable[str]) -> "Reader":
+        """Open spooled files for reading. Raises OSError (FileNotFoundError when one was released)."""
+        names = list(dict.fromkeys(identifiers))
+        return Reader(self, await self._crew.do(_open, [self.path(name) for name in names[:SPOOL_OPEN_FILES]]))
 
     async def release(self, identifiers: Iterable[str]) -> None:
         """Forget files that no index row names any more."""
@@ -102,8 +103,49 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _read(path: Path, offset: int, size_bytes: int) -> bytes:
-    assert size_bytes <= BLOCK_BYTES
+class Reader:
+    """Spooled files being read: those open at the beginning can be read to their end even if they are released meanwhile.
+    Of a body of very many parts the later files are opened when their turn comes. `close` always."""
+
+    def __init__(self, spool: Spool, descriptors: dict[str, int]) -> None:
+        self._spool = spool
+        self._descriptors = descriptors
+        self._reading: set[asyncio.Future[bytes]] = set()
+
+    def begin_block(self, identifier: str, offset: int, size_bytes: int) -> "asyncio.Future[bytes]":
+        """Begin to read; the result raises OSError."""
+        descriptor = self._descriptors.get(identifier)
+        crew = self._spool.crew
+        if descriptor is None:
+            reading = crew.submit(_read_path, self._spool.path(identifier), offset, size_bytes)
+        else:
+            reading = crew.submit(os.pread, descriptor, size_bytes, offset)
+        self._reading.add(reading)
+        reading.add_done_callback(self._reading.discard)
+        return reading
+
+    async def close(self) -> None:
+        """Close the files once no thread reads them any more."""
+        if self._reading:
+            await asyncio.wait(self._reading)
+        descriptors, self._descriptors = self._descriptors, {}
+        for descriptor in descriptors.values():
+            os.close(descriptor)
+
+
+def _open(paths: Sequence[Path]) -> dict[str, int]:
+    descriptors: dict[str, int] = {}
+    try:
+        for path in paths:
+            descriptors[path.name] = os.open(path, os.O_RDONLY)
+    except OSError:
+        for descriptor in descriptors.values():
+            os.close(descriptor)
+        raise
+    return descriptors
+
+
+def _read_path(path: Path, offset: int, size_bytes: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return os.pread(descriptor, size_bytes, offset)

@@ -12,7 +12,7 @@ from holdfast.copies.reading import NoCopy, read_blocks
 from holdfast.copies.site import Site
 from holdfast.digests import crc32c
 from holdfast.errors import S3Error
-from holdfast.limits import LIST_PAGE, RETRY_AFTER_S
+from holdfast.limits import LIST_PAGE, READ_AGAIN, RETRY_AFTER_S
 from holdfast.model import Checksum, GridState, Layout, Place, Span, Version
 from holdfast.s3 import GetObject, GetObjectAttributes, ObjectAttributes, ObjectGot
 from holdfast.store.plan import check_read, order_copies, resolve_range
@@ -33,6 +33,21 @@ async def current(site: Site, bucket: str, key: str, version_id: str = "") -> Ve
 async def get_object(site: Site, ask: GetObject) -> ObjectGot:
     """The object, or what of it was asked; with `head` without its bytes."""
     version = await current(site, ask.bucket, ask.key, ask.version_id)
+    for _ in range(READ_AGAIN):
+        try:
+            return await _serve(site, ask, version)
+        except S3Error as trouble:
+            if trouble.code != "ServiceUnavailable":
+                raise
+            # The bytes may be gone because the object was overwritten a moment ago: then the newer version is the answer.
+            newer = await current(site, ask.bucket, ask.key, ask.version_id)
+            if newer.seq == version.seq and newer.copies == version.copies and newer.spooled == version.spooled:
+                raise
+            version = newer
+    raise _try_again("the object is being overwritten faster than it can be read")
+
+
+async def _serve(site: Site, ask: GetObject, version: Version) -> ObjectGot:
     check_read(ask.conditions, version)
     if ask.part_number is None and ask.range is None:
         if version.inline is not None and not ask.head and crc32c(version.inline) == version.crc:

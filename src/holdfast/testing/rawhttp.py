@@ -8,12 +8,14 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 import uvloop
 
 from holdfast.clock import Clock
+from holdfast.errors import S3Error
+from holdfast.serve.exchange import Exchange
 from holdfast.serve.http import Bounds, Handler, S3Server
 
 T = TypeVar("T")
@@ -140,3 +142,37 @@ async def serving(
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run on the event loop that the product uses."""
     return uvloop.run(main)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when `condition()` is true; fail when it never is."""
+    async with asyncio.timeout(_PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.001)
+
+
+async def echo(exchange: Exchange) -> None:
+    """Answer with what was asked: method, target and body, or the fault."""
+    if exchange.fault is not None:
+        exchange.reply(exchange.fault.status, [("x-code", exchange.fault.code)])
+        return
+    body = b""
+    try:
+        while piece := await exchange.read():
+            body += piece
+    except S3Error as error:
+        exchange.reply(error.status, [("x-code", error.code)])
+        return
+    exchange.reply(200, [("x-said", f"{exchange.method} {exchange.target.decode()}")], body)
+
+
+def talk(
+    conversation: Callable[[RawClient], Coroutine[Any, Any, None]],
+    handler: Callable[[Exchange], Coroutine[Any, Any, None]] = echo,
+    bounds: Bounds | None = None,
+) -> None:
+    async def main() -> None:
+        async with serving(handler, bounds=bounds) as (_, port):
+            await conversation(await RawClient.connect(port))
+
+    run(main())

@@ -22,6 +22,7 @@ from holdfast.wire.request import Request
 OWNER_ID = "5d8f6c1e0b7a49d3a2f4c68e91b03d7754e6a8c2f019bd3e7c5a60f48d12e9b7"
 """The one owner that there is, as a canonical user id."""
 OWNER_NAME = "holdfast"
+OWNER_HEADERS = ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner")
 
 _NUMBER_MAX = 2**31 - 1
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
@@ -121,10 +122,9 @@ def check_customer_key(headers: Mapping[str, str]) -> None:
         raise refused_header("x-amz-server-side-encryption-customer-algorithm")
 
 
-def check_owner(request: Request) -> None:
+def check_owner(headers: Mapping[str, str]) -> None:
     """Raises AccessDenied when the client expects another owner."""
-    headers = headers_of(request)
-    for name in ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"):
+    for name in OWNER_HEADERS:
         if headers.get(name, OWNER_ID) != OWNER_ID:
             raise S3Error("AccessDenied", detail=f"{name} is {headers[name]!r}")
 
@@ -233,7 +233,9 @@ def one_checksum(given: Iterable[tuple[Algorithm, str]], *, composite: bool = Fa
     found: Checksum | None = None
     for kind, value in given:
         if found is not None:
-            raise S3Error("InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+            raise S3Error(
+                "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
+            )
         text, dash, count = value.partition("-")
         if dash and not (composite and count.isascii() and count.isdigit()):
             text = ""
@@ -260,13 +262,15 @@ def expected(headers: Mapping[str, str]) -> Expected:
         if found is None:
             raise S3Error("InvalidDigest", fields={"Content-MD5": text})
         md5 = found
-    sha256 = headers.get("x-amz-content-sha256", "")
+    sha256 = headers.get("x-amz-content-sha256", "").lower()
     if not _HEX64.fullmatch(sha256):
         sha256 = ""
     checksum = header_checksum(headers)
     trailer = _trailer(headers)
     if checksum is not None and trailer is not None:
-        raise S3Error("InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+        raise S3Error(
+            "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
+        )
     wanted = None
     name = headers.get("x-amz-sdk-checksum-algorithm")
     if name:
@@ -287,21 +291,25 @@ def _trailer(headers: Mapping[str, str]) -> Algorithm | None:
     return kind
 
 
-def verify(said: Expected, body: bytes, trailer: Checksum | None = None) -> None:
-    """Raises BadDigest or XAmzContentSHA256Mismatch when a whole body is not what the client said it is.
+def expected_of_xml(headers: Mapping[str, str], *, checksums: bool = True) -> Expected:
+    """What the client says of an XML body. Without `checksums` those in the headers are of something else."""
+    if "x-amz-trailer" in headers:
+        raise refused_header("x-amz-trailer")
+    if not checksums:
+        headers = {name: value for name, value in headers.items() if name not in _CHECKSUM_HEADERS}
+    return expected(headers)
 
-    `trailer` is the checksum that came behind the body, which must be there when it was announced.
-    """
+
+def verify(said: Expected, body: bytes) -> None:
+    """Raises BadDigest or XAmzContentSHA256Mismatch when a whole body is not what the client said it is."""
     if said.md5 and hashlib.md5(body, usedforsecurity=False).digest() != said.md5:
         raise S3Error("BadDigest", "The Content-MD5 you specified did not match what we received.")
     if said.sha256 and hashlib.sha256(body).hexdigest() != said.sha256:
         raise S3Error("XAmzContentSHA256Mismatch")
-    if said.trailer is not None and (trailer is None or trailer.algorithm is not said.trailer):
-        raise S3Error("InvalidRequest", f"The trailer {said.trailer.header} was announced and did not come.")
-    for checksum in (said.checksum, trailer):
-        if checksum is not None and checksum_text(checksum.algorithm, body) != checksum.value:
-            name = checksum.algorithm.value
-            raise S3Error("BadDigest", f"The {name} you specified did not match the calculated checksum.")
+    checksum = said.checksum
+    if checksum is not None and checksum_text(checksum.algorithm, body) != checksum.value:
+        name = checksum.algorithm.value
+        raise S3Error("BadDigest", f"The {name} you specified did not match the calculated checksum.")
 
 
 # --- conditions ---
@@ -338,7 +346,7 @@ def write_condition(headers: Mapping[str, str]) -> WriteCondition:
             raise refused_header(name)
     match, none_match = headers.get("if-match"), headers.get("if-none-match")
     if none_match is not None:
-        if match is not None or none_match.strip() not in ("*", '"*"'):
+        if match is not None or none_match != "*":
             raise refused_header("if-none-match")
         return WriteCondition(Presence.ABSENT)
     return match_condition(match or "")

@@ -7,7 +7,6 @@ Invariant: every result type of `s3` has a row in the table, and every S3Error r
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from holdfast import s3
 from holdfast.errors import S3Error
@@ -90,9 +89,11 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
     return Reply(status, headers, body, span.end - span.start)
 
 
-def render(request: Request, result: object) -> Reply:
-    """The reply to every operation whose result is not an object's bytes."""
-    return _RENDERERS[type(result)](request, result)
+def render(request: Request, result: object, *, secure: bool = False) -> Reply:
+    """The reply to every operation whose result is not an object's bytes. `secure` says that the client came by TLS."""
+    if isinstance(result, s3.UploadCompleted):
+        return _upload_completed(request, result, secure)
+    return _RENDERERS[type(result)](result)
 
 
 def render_error(error: S3Error, *, request_id: str, host_id: str, resource: str, head: bool) -> Reply:
@@ -126,37 +127,37 @@ def _checksum_headers(checksum: Checksum | None) -> Headers:
     return [(checksum.algorithm.header, checksum.value), ("x-amz-checksum-type", checksum.kind.value)]
 
 
-def _xml(root: str, content: Callable[[Any], str]) -> Callable[[Request, Any], Reply]:
-    def reply(request: Request, result: Any) -> Reply:
+def _xml(root: str, content: Callable[[Any], str]) -> Callable[[Any], Reply]:
+    def reply(result: Any) -> Reply:
         return Reply(200, [_XML], document(root, content(result)))
 
     return reply
 
 
-def _done(request: Request, result: object) -> Reply:
+def _done(result: object) -> Reply:
     return Reply(204, [])
 
 
-def _bucket_created(request: Request, result: s3.BucketCreated) -> Reply:
+def _bucket_created(result: s3.BucketCreated) -> Reply:
     return Reply(200, [("Location", "/" + result.bucket)])
 
 
-def _bucket_head(request: Request, result: s3.BucketHead) -> Reply:
+def _bucket_head(result: s3.BucketHead) -> Reply:
     return Reply(200, [("x-amz-bucket-region", result.region), _XML])
 
 
-def _object_put(request: Request, result: s3.ObjectPut) -> Reply:
+def _object_put(result: s3.ObjectPut) -> Reply:
     return Reply(200, [("ETag", f'"{result.etag}"'), *_checksum_headers(result.checksum)])
 
 
-def _part_uploaded(request: Request, result: s3.PartUploaded) -> Reply:
+def _part_uploaded(result: s3.PartUploaded) -> Reply:
     headers: Headers = [("ETag", f'"{result.etag}"')]
     if result.checksum is not None:
         headers.append((result.checksum.algorithm.header, result.checksum.value))
     return Reply(200, headers)
 
 
-def _upload_created(request: Request, result: s3.UploadCreated) -> Reply:
+def _upload_created(result: s3.UploadCreated) -> Reply:
     headers: Headers = [_XML]
     if result.algorithm is not None:
         kind = result.kind or ChecksumType.COMPOSITE
@@ -165,19 +166,19 @@ def _upload_created(request: Request, result: s3.UploadCreated) -> Reply:
     return Reply(200, headers, document("InitiateMultipartUploadResult", render_xml.upload_created(result)))
 
 
-def _upload_completed(request: Request, result: s3.UploadCompleted) -> Reply:
-    host = request.headers.get("host", "")
-    location = f"{request.scheme}://{host}/{quote(result.bucket)}/{quote(result.key, safe='/')}"
-    content = render_xml.upload_completed(result, location)
+def _upload_completed(request: Request, result: s3.UploadCompleted, secure: bool) -> Reply:
+    scheme = "https" if secure else "http"
+    url = f"{scheme}://{request.headers.get('host', '')}{request.raw_path.decode('latin-1')}"
+    content = render_xml.upload_completed(result, url)
     return Reply(200, [_XML], document("CompleteMultipartUploadResult", content))
 
 
-def _attributes(request: Request, result: s3.ObjectAttributes) -> Reply:
+def _attributes(result: s3.ObjectAttributes) -> Reply:
     headers: Headers = [_XML, ("Last-Modified", http_date(result.version.modified_ms))]
     return Reply(200, headers, document("GetObjectAttributesResponse", render_xml.attributes(result)))
 
 
-def _objects_listed(request: Request, result: s3.ObjectsListed) -> Reply:
+def _objects_listed(result: s3.ObjectsListed) -> Reply:
     if isinstance(result.ask, s3.ListVersions):
         body = document("ListVersionsResult", render_xml.versions_listed(result.ask, result))
     else:
@@ -185,7 +186,7 @@ def _objects_listed(request: Request, result: s3.ObjectsListed) -> Reply:
     return Reply(200, [_XML], body)
 
 
-_RENDERERS: Mapping[type, Callable[[Request, Any], Reply]] = {
+_RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.BucketsListed: _xml("ListAllMyBucketsResult", render_xml.buckets_listed),
     s3.BucketCreated: _bucket_created,
     s3.BucketHead: _bucket_head,
@@ -201,7 +202,6 @@ _RENDERERS: Mapping[type, Callable[[Request, Any], Reply]] = {
     s3.UploadCreated: _upload_created,
     s3.PartUploaded: _part_uploaded,
     s3.PartCopied: _xml("CopyPartResult", render_xml.part_copied),
-    s3.UploadCompleted: _upload_completed,
     s3.PartsListed: _xml("ListPartsResult", render_xml.parts_listed),
     s3.UploadsListed: _xml("ListMultipartUploadsResult", render_xml.uploads_listed),
 }

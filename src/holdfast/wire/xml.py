@@ -21,7 +21,7 @@ from holdfast.limits import XML_BYTES, XML_DEPTH, XML_NODES
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 _FEED_BYTES = 16 * 1024
-_SPECIAL = re.compile("[&<>\"\\x00-\\x1f\\x7f-\\x9f\ud800-\udfff\ufffe\uffff]")
+_SPECIAL = re.compile('[&<>"\\x00-\\x1f\\x7f-\\x9f\ud800-\udfff\ufffe\uffff]')
 _NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 

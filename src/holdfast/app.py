@@ -1,0 +1,337 @@
+"""The composition root: builds a node from its settings, starts it, and stops it in order.
+
+Answers for what is joined to what, for one `serve` per data directory, and for the order of start and stop. It decides
+nothing else. Invariant: while a node serves it has the lock of its data directory; when it has stopped, nothing that
+was acknowledged waits in memory.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import gc
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from holdfast import __version__
+from holdfast.clock import Clock
+from holdfast.config.credentials import Credentials
+from holdfast.config.settings import STANDARD, GridSettings, Settings
+from holdfast.copies.site import PolicyTerms, Seat, Site
+from holdfast.errors import ConfigError
+from holdfast.events import Noted, Teller
+from holdfast.grids.folder import FolderGrid
+from holdfast.grids.grid import Grid
+from holdfast.grids.memory import MemoryGrid
+from holdfast.index.sqlite import SqliteIndex
+from holdfast.keepers.catchup import CatchUp
+from holdfast.keepers.probe import attach_all, probes
+from holdfast.keepers.reconcile import Reconcile
+from holdfast.keepers.scrub import Scrub
+from holdfast.keepers.supervisor import Keeper, Supervisor
+from holdfast.keepers.sweep import Sweep
+from holdfast.limits import CATCHUP_LANES
+from holdfast.model import Value, to_json
+from holdfast.serve.admin import AdminServer, Readiness, application
+from holdfast.serve.gateway import Gateway
+from holdfast.serve.http import Bounds, S3Server
+from holdfast.serve.log import Log, Outlet, bridge, tell_of_loop_errors
+from holdfast.serve.metrics import Publisher, Tally
+from holdfast.serve.status import Watch, node_name
+from holdfast.serve.tls import Tls
+from holdfast.serve.workers import listen, supervise, until_stopped
+from holdfast.spool.spool import Spool
+from holdfast.store.store import Store
+from holdfast.wire.operations import OWNER_ID
+from holdfast.wrappers.coats import coated
+
+_EX_CONFIG: Final = 2
+
+
+class Endpoint(Value, frozen=True):
+    """Where a node can be reached, as its data directory says while it serves."""
+
+    url: str
+    admin: str
+    pid: int
+
+
+def endpoint_path(settings: Settings) -> Path:
+    """The file that tells of a running node's `Endpoint`."""
+    return settings.run_path / "endpoint.json"
+
+
+def serve(settings: Settings, credentials: Credentials, *, clock: Clock, announce: Callable[[Endpoint], None]) -> int:
+    """Serve until a signal stops it, and return the exit code.
+
+    `announce` is called once, when the first worker serves. Raises ConfigError when it cannot start.
+    """
+    with _lock(settings.run_path):
+        endpoint_path(settings).unlink(missing_ok=True)
+        tls = Tls(str(settings.server.tls_cert), str(settings.server.tls_key)) if settings.server.tls_cert else None
+        doors = _open_doors(settings)
+        endpoint = Endpoint(_url(doors.s3, "http" if tls is None else "https"), _url(doors.admin, "http"), os.getpid())
+
+        def child(number: int) -> int:
+            node = Node(settings, credentials, worker=number, clock=clock)
+
+            def ready() -> None:
+                if number == 0 and not endpoint_path(settings).exists():
+                    _write_atomically(endpoint_path(settings), to_json(endpoint))
+                    announce(endpoint)
+
+            try:
+                return uvloop.run(node.run(doors, tls, ready))
+            except ConfigError as trouble:
+                print(f"error: {trouble}", file=sys.stderr)  # noqa: T201 - the log has not begun, or has ended
+                return _EX_CONFIG
+
+        def tell(sentence: str) -> None:
+            print(sentence, file=sys.stderr)  # noqa: T201 - the parent of workers has no log of its own
+
+        try:
+            return supervise(
+                child, workers=settings.server.workers, sockets=[*doors.s3, *doors.admin], clock=clock, tell=tell
+            )
+        finally:
+            endpoint_path(settings).unlink(missing_ok=True)
+
+
+class Doors:
+    """The listening sockets of a node, shared by its workers."""
+
+    def __init__(self, s3: list[socket.socket], admin: list[socket.socket]) -> None:
+        self.s3 = s3
+        self.admin = admin
+
+
+def _open_doors(settings: Settings) -> Doors:
+    server = settings.server
+    s3 = listen(server.listen.host, server.listen.port)
+    try:
+        admin = listen(server.admin.host, server.admin.port) if server.admin is not None else []
+    except ConfigError as trouble:
+        for sock in s3:
+            sock.close()
+        remedy = "Is another server running? Choose another address with --admin."
+        raise ConfigError(f"server.admin = {server.admin}", trouble.what, remedy) from trouble
+    return Doors(s3, admin)
+
+
+def _url(sockets: list[socket.socket], scheme: str) -> str:
+    if not sockets:
+        return ""
+    host, port = sockets[0].getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+@contextlib.contextmanager
+def _lock(run: Path) -> Iterator[None]:
+    """Be the only `serve` on this data directory. Workers inherit the lock, so it lasts as long as any of them."""
+    try:
+        run.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(run / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as trouble:
+        what = f"{trouble.filename or run}: {trouble.strerror}."
+        raise ConfigError("data", what, "Choose a directory that this user can write to.") from trouble
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as trouble:
+            holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+            what = f"{run.parent} is being served by process {holder}."
+            raise ConfigError("data", what, "Stop that one first, or use another directory with --data.") from trouble
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_bytes(data)
+    os.replace(draft, path)
+
+
+def build_grid(grid: GridSettings, data: Path, clock: Clock) -> Grid:
+    """The place that a grid's settings mean, without its coats."""
+    folder = grid.folder(data)
+    return FolderGrid(grid.name, folder, clock=clock) if folder is not None else MemoryGrid(grid.name)
+
+
+def policy_terms(settings: Settings) -> list[PolicyTerms]:
+    """All policies with their effective values."""
+    return [
+        PolicyTerms(name, terms.grids, settings.ack(name), terms.outage == "accept")
+        for name, terms in settings.policy.items()
+    ]
+
+
+class Node:
+    """One serving process. `run` is used once."""
+
+    def __init__(self, settings: Settings, credentials: Credentials, *, worker: int, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._worker = worker
+        self._teller = Teller()
+        self._outlet = Outlet()
+        self._log = self._begin_log()
+        self._tally = Tally()
+        self._teller.subscribe(self._tally.listen)
+        self._teller.subscribe(self._log.listen)
+        self._name = node_name()
+        self._index = SqliteIndex(settings.index_path, clock=clock, teller=self._teller, node=self._name)
+        self._spool = Spool(settings.spool_path, limit_bytes=settings.spool.limit, clock=clock)
+        self._site = self._build_site()
+        self._server = self._build_server(credentials)
+        self._publisher = Publisher(
+            self._tally, settings.run_path, worker=worker, clock=clock, gauges=lambda: self._gauges()
+        )
+        self._watch = Watch(
+            self._site,
+            clock=clock,
+            publisher=self._publisher,
+            policies=policy_terms(settings),
+            inline_limit=settings.cache.inline,
+            node=self._name,
+        )
+        self._supervisor = Supervisor(self._keepers(), clock=clock, teller=self._teller)
+
+    def _begin_log(self) -> Log:
+        terms = self._settings.log
+        fields = {"worker": self._worker} if self._settings.server.workers > 1 else {}
+        return Log(
+            self._outlet,
+            clock=self._clock,
+            level=terms.level,
+            form=terms.format,
+            colors=sys.stderr.isatty(),
+            all_requests=terms.requests,
+            slow_s=terms.slow,
+            **fields,
+        )
+
+    def _build_site(self) -> Site:
+        seats = [
+            Seat(
+                coated(
+                    build_grid(grid, self._settings.data, self._clock),
+                    clock=self._clock,
+                    teller=self._teller,
+                    deadline_s=grid.deadline,
+                ),
+                grid.url,
+            )
+            for grid in self._settings.grid
+        ]
+        return Site(
+            index=self._index,
+            spool=self._spool,
+            seats=seats,
+            policies=policy_terms(self._settings),
+            default_policy=STANDARD,
+            bucket_policies={bucket.name: bucket.policy for bucket in self._settings.bucket},
+            clock=self._clock,
+            teller=self._teller,
+            holder=f"{self._name}:{os.getpid()}:{self._clock.token(8).hex()}",
+        )
+
+    def _build_server(self, credentials: Credentials) -> S3Server:
+        server = self._settings.server
+        secrets = {credentials.access_key: credentials.secret_key.reveal()}
+        gateway = Gateway(
+            Store(self._site, owner=OWNER_ID, region=server.region),
+            secret_of=secrets.get,
+            region=server.region,
+            domain=server.domain,
+            clock=self._clock,
+            teller=self._teller,
+        )
+        bounds = Bounds(connections=server.connections, requests=server.requests)
+        s3 = S3Server(gateway.handle, clock=self._clock, bounds=bounds)
+        self._site.pressure = lambda: s3.requests
+        return s3
+
+    def _keepers(self) -> list[Keeper]:
+        """Every worker probes and catches up; what looks at everything is done by the first."""
+        site = self._site
+        catching_up = [CatchUp(site, seat, lane) for seat in site.seats.values() for lane in range(CATCHUP_LANES)]
+        keepers: list[Keeper] = [self._publisher, *probes(site), *catching_up]
+        if self._worker == 0:
+            keepers += [
+                self._watch,
+                Reconcile(site),
+                Sweep(site, keep_inline_bytes=self._settings.cache.inline),
+                Scrub(site, interval_s=self._settings.scrub.interval),
+            ]
+        return keepers
+
+    def _gauges(self) -> dict[str, float]:
+        return {
+            "holdfast_connections": self._server.connections,
+            "holdfast_requests_in_progress": self._server.requests,
+        }
+
+    async def run(self, doors: Doors, tls: Tls | None, ready: Callable[[], None]) -> int:
+        """Start, call `ready`, serve until a signal comes, stop. Raises ConfigError when it cannot start."""
+        bridge(self._log)
+        tell_of_loop_errors(self._log, asyncio.get_running_loop())
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._outlet.close)
+            await self._start(stack)
+            await self._server.start(doors.s3, tls=tls.context if tls is not None else None)
+            self._teller.tell(Noted("serving", {"version": __version__, "pid": os.getpid()}))
+            gc.collect()
+            gc.freeze()
+            ready()
+            await self._serve(doors, tls)
+        return 0
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        """Index, spool, grids, keepers; their ends in reverse. A grid that is missing does not stop the start."""
+        await self._index.open()
+        stack.push_async_callback(self._index.close)
+        try:
+            self._spool.open()
+        except OSError as trouble:
+            what = f"{trouble.filename or self._spool.root}: {trouble.strerror}."
+            raise ConfigError("spool.path", what, "Check its owner and permissions.") from trouble
+        stack.callback(self._spool.close)
+        for seat in self._site.seats.values():
+            stack.push_async_callback(seat.grid.close)
+        await attach_all(self._site)
+        stack.push_async_callback(self._index.release_leases, self._site.holder)
+        self._supervisor.start()
+        stack.push_async_callback(self._supervisor.stop)
+
+    async def _serve(self, doors: Doors, tls: Tls | None) -> None:
+        """Until a signal comes; then requests in progress are finished while the admin listener says so."""
+        readiness = Readiness(self._index, clock=self._clock, draining=lambda: self._watch.draining)
+        admin = AdminServer(application(self._watch, readiness))
+        async with asyncio.TaskGroup() as group:
+            if self._worker == 0 and doors.admin:
+                group.create_task(admin.serve(doors.admin))
+            await until_stopped(lambda: self._reload(tls))
+            self._watch.draining = True
+            self._teller.tell(Noted("stopping", {"requests": self._server.requests}))
+            graceful = await self._server.drain(self._settings.server.drain)
+            admin.stop()
+        self._teller.tell(Noted("stopped" if graceful else "stopped: some requests were cut off"))
+
+    def _reload(self, tls: Tls | None) -> None:
+        """At SIGHUP: take renewed certificates."""
+        if tls is None:
+            return
+        try:
+            tls.reload()
+            self._teller.tell(Noted("certificates were reloaded"))
+        except ConfigError as trouble:
+            self._log.line("error", str(trouble))

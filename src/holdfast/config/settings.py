@@ -1,0 +1,316 @@
+"""Every setting, as one table: its name, how it is written, its default, and a sentence for the operator.
+
+Answers for what can be set and for what follows from it (paths, the effective `ack`). It reads no file and no
+variable (that is `load`) and compares nothing with the disk (that is `check`). The documentation is
+printed from these rows. Invariant: a setting has a default, or the table it stands in is optional.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final, get_type_hints
+
+from holdfast import limits
+from holdfast.config.notation import (
+    ADDRESS,
+    DOMAIN,
+    DURATION,
+    FLAG,
+    NAME,
+    NAMES,
+    OPTIONAL_ADDRESS,
+    PATH,
+    SIZE,
+    SOME_TIME,
+    TEXT,
+    Address,
+    Kind,
+    Unreadable,
+    choice,
+    count,
+)
+from holdfast.model import Value
+
+STANDARD: Final = "standard"
+"""Name of the default policy."""
+_LATER: Final = {"s3": "S3 grids", "azure": "Azure grids", "gcs": "Google Cloud Storage grids"}
+
+
+class Setting(Value, frozen=True):
+    """A row of the table."""
+
+    kind: Kind
+    doc: str
+
+
+def _read_index_url(raw: object) -> str:
+    text = TEXT.read(raw)
+    scheme, colon, rest = text.partition(":")
+    if scheme in ("postgresql", "postgres"):
+        raise Unreadable("an index in PostgreSQL is not available yet.", 'Use "sqlite:index.db".')
+    if scheme != "sqlite" or not colon or not rest:
+        raise Unreadable(f'"{text}" is not the address of an index.', 'Use "sqlite:FILE", as in "sqlite:index.db".')
+    return str(text)
+
+
+def _read_grid_url(raw: object) -> str:
+    text = TEXT.read(raw)
+    scheme, colon, rest = text.partition(":")
+    if scheme in _LATER:
+        raise Unreadable(f"{_LATER[scheme]} are not available yet.", 'Use "folder:/path".')
+    if scheme == "folder" and not rest:
+        raise Unreadable("the folder is missing.", 'Write "folder:/path".')
+    if not colon or scheme not in ("folder", "memory") or (scheme == "memory" and rest):
+        raise Unreadable(f'"{text}" is not the address of a grid.', 'Use "folder:/path".')
+    return str(text)
+
+
+_REGION: Final = Kind("text", TEXT.read)
+_PLACE: Final = Kind("path", PATH.read, PATH.show)
+_INDEX_URL: Final = Kind("sqlite:FILE", _read_index_url)
+_GRID_URL: Final = Kind("folder:PATH", _read_grid_url)
+
+
+class ServerSettings(Value, frozen=True):
+    """The S3 endpoint, and the admin listener beside it."""
+
+    listen: Annotated[Address, Setting(ADDRESS, "Where S3 clients connect. Use 0.0.0.0 for all addresses.")] = Address(
+        "127.0.0.1", 9000
+    )
+    admin: Annotated[
+        Address | None,
+        Setting(
+            OPTIONAL_ADDRESS,
+            "Where /metrics, /healthz, /readyz and /status are answered, to anybody who can connect: keep it on a loopback "
+            "or private address. Empty for none.",
+        ),
+    ] = Address("127.0.0.1", 9001)
+    domain: Annotated[
+        str, Setting(DOMAIN, "Domain below which the first label of the host name is a bucket. Empty: path-style only.")
+    ] = ""
+    region: Annotated[str, Setting(_REGION, "The region that clients sign for and that buckets are in.")] = "us-east-1"
+    workers: Annotated[
+        int,
+        Setting(count(1, limits.WORKERS), "Processes that serve. More than one uses more than one core."),
+    ] = 1
+    tls_cert: Annotated[
+        Path | None, Setting(PATH, "Certificate chain in PEM. With it and `tls_key` the endpoint speaks https.")
+    ] = None
+    tls_key: Annotated[Path | None, Setting(PATH, "The certificate's private key in PEM, without a passphrase.")] = None
+    connections: Annotated[
+        int, Setting(count(1, 1_000_000), "Most client connections per worker; those above are told SlowDown.")
+    ] = limits.CONNECTIONS
+    requests: Annotated[
+        int, Setting(count(1, 100_000), "Most requests in progress per worker; those above get 503 SlowDown.")
+    ] = limits.REQUESTS
+    drain: Annotated[
+        float, Setting(DURATION, "How long a stop waits for requests in progress before it cuts them off.")
+    ] = limits.DRAIN_S
+
+
+class IndexSettings(Value, frozen=True):
+    """The durable truth about objects."""
+
+    url: Annotated[
+        str,
+        Setting(
+            _INDEX_URL, "The SQLite file, relative to `data`. It belongs on a local disk that keeps what it synced."
+        ),
+    ] = "sqlite:index.db"
+
+
+class SpoolSettings(Value, frozen=True):
+    """Bytes that were accepted and that not every grid holds yet."""
+
+    path: Annotated[
+        Path,
+        Setting(
+            _PLACE,
+            "Its directory, relative to `data`. On the same file system as a folder grid, files are linked there.",
+        ),
+    ] = Path("spool")
+    limit: Annotated[
+        int, Setting(SIZE, "Most bytes in it. When it is full, writes get 503 SlowDown until grids have caught up.")
+    ] = limits.SPOOL_BYTES
+
+
+class CacheSettings(Value, frozen=True):
+    """Bytes that are kept only to serve reads faster."""
+
+    inline: Annotated[
+        int,
+        Setting(
+            SIZE, "Small bodies (up to 64KiB) that all grids hold stay in the index up to this sum, oldest out first."
+        ),
+    ] = limits.INLINE_KEEP_BYTES
+
+
+class LogSettings(Value, frozen=True):
+    """Lines on standard error."""
+
+    level: Annotated[
+        str, Setting(choice("debug", "info", "warning", "error"), "Lines less urgent than this are left out.")
+    ] = "info"
+    format: Annotated[str, Setting(choice("text", "json"), "`text` for people, `json` for machines.")] = "text"
+    requests: Annotated[
+        bool,
+        Setting(
+            FLAG,
+            "Write a line for every request. Otherwise only for refused, failed and slow ones; an ordinary 404 is neither.",
+        ),
+    ] = False
+    slow: Annotated[float, Setting(DURATION, "A request that takes longer has its line even when it succeeds.")] = (
+        limits.SLOW_REQUEST_S
+    )
+
+
+class ScrubSettings(Value, frozen=True):
+    """Copies are read back and checked while there is time."""
+
+    interval: Annotated[float, Setting(SOME_TIME, "In this time every copy is looked at about once.")] = float(
+        limits.SCRUB_INTERVAL_S
+    )
+
+
+class GridSettings(Value, frozen=True):
+    """A place that keeps objects. Without any, two folders `a` and `b` under `data`."""
+
+    name: Annotated[str, Setting(NAME, "How policies, status and metrics call it. Required.")] = ""
+    url: Annotated[
+        str, Setting(_GRID_URL, "Where it is: `folder:PATH`, a relative path lying under `data`. Required.")
+    ] = ""
+    deadline: Annotated[
+        float, Setting(SOME_TIME, "It is silent when a small operation, or the first byte, takes longer than this.")
+    ] = limits.GRID_DEADLINE_S
+    domain: Annotated[
+        tuple[str, ...],
+        Setting(
+            NAMES, "Failure-domain labels, such as a disk, a room or a provider: what fails as one has the same label."
+        ),
+    ] = ()
+
+    @property
+    def scheme(self) -> str:
+        return self.url.partition(":")[0]
+
+    def folder(self, data: Path) -> Path | None:
+        """The directory of a folder grid; None for others."""
+        if self.scheme != "folder":
+            return None
+        text = self.url.removeprefix("folder:").removeprefix("//")
+        return Path(os.path.abspath(data / Path(text).expanduser()))
+
+
+class PolicySettings(Value, frozen=True):
+    """A reliability class of buckets. `standard` applies to buckets that name no other."""
+
+    grids: Annotated[
+        tuple[str, ...], Setting(NAMES, "Grids that hold every object, in order of preference for reads. Default: all.")
+    ] = ()
+    ack: Annotated[
+        int | None,
+        Setting(
+            count(0, 16),
+            "Grids that must hold a write before it is acknowledged. 0: the synced commit here is enough. "
+            "Default: 0 when all its grids are folders, else 1.",
+        ),
+    ] = None
+    outage: Annotated[
+        str,
+        Setting(
+            choice("accept", "refuse"),
+            "When fewer than `ack` grids can be reached: `accept` acknowledges from the spool and pays later, `refuse` answers 503.",
+        ),
+    ] = "accept"
+
+
+class BucketSettings(Value, frozen=True):
+    """Gives a bucket its policy. Buckets themselves are made and removed by S3 clients."""
+
+    name: Annotated[str, Setting(TEXT, "The bucket. Required.")] = ""
+    policy: Annotated[str, Setting(NAME, "Its policy. Required.")] = ""
+
+
+class Settings(Value, frozen=True):
+    """What a node is told. The path of `data` is absolute."""
+
+    data: Annotated[
+        Path,
+        Setting(
+            PATH,
+            "Directory of the index, the spool and the default grids. A relative path starts at the configuration file, "
+            "or at the working directory when there is none.",
+        ),
+    ] = Path("data")
+    server: ServerSettings = ServerSettings()
+    index: IndexSettings = IndexSettings()
+    spool: SpoolSettings = SpoolSettings()
+    cache: CacheSettings = CacheSettings()
+    log: LogSettings = LogSettings()
+    scrub: ScrubSettings = ScrubSettings()
+    grid: tuple[GridSettings, ...] = ()
+    policy: dict[str, PolicySettings] = {}
+    bucket: tuple[BucketSettings, ...] = ()
+
+    @property
+    def index_path(self) -> Path:
+        return self.data / self.index.url.partition(":")[2]
+
+    @property
+    def spool_path(self) -> Path:
+        return self.data / self.spool.path
+
+    @property
+    def run_path(self) -> Path:
+        """What running processes share: their lock and their metrics."""
+        return self.data / "run"
+
+    @property
+    def credentials_path(self) -> Path:
+        return self.data / "credentials.toml"
+
+    def ack(self, policy: str) -> int:
+        """The effective `ack` of a policy. A folder adds no durability to the synced commit on the same machine."""
+        terms = self.policy[policy]
+        if terms.ack is not None:
+            return terms.ack
+        schemes = {grid.name: grid.scheme for grid in self.grid}
+        return 0 if all(schemes.get(name) == "folder" for name in terms.grids) else 1
+
+
+TABLES: Final[dict[str, type[Value]]] = {
+    "server": ServerSettings,
+    "index": IndexSettings,
+    "spool": SpoolSettings,
+    "cache": CacheSettings,
+    "log": LogSettings,
+    "scrub": ScrubSettings,
+}
+"""Tables that occur once: `[server]`."""
+LISTS: Final[dict[str, type[Value]]] = {"grid": GridSettings, "bucket": BucketSettings}
+"""Tables that may be repeated: `[[grid]]`."""
+NAMED: Final[dict[str, type[Value]]] = {"policy": PolicySettings}
+"""Tables with a name: `[policy.standard]`."""
+
+
+def rows(table: type[Value]) -> dict[str, Setting]:
+    """The settings of one table, by name, in order."""
+    found: dict[str, Setting] = {}
+    for name, hint in get_type_hints(table, include_extras=True).items():
+        for note in getattr(hint, "__metadata__", ()):
+            if isinstance(note, Setting):
+                found[name] = note
+    return found
+
+
+def default_of(table: type[Value], name: str) -> Any:
+    """The value that a setting has when nobody sets it."""
+    return getattr(table(), name)
+
+
+def environment_names() -> dict[str, tuple[str, str]]:
+    """Every variable that overrides a setting, with the setting's table and name: one rule, `HOLDFAST_<TABLE>_<NAME>`."""
+    names = {"HOLDFAST_DATA": ("", "data")}
+    for table, kind in TABLES.items():
+        for name in rows(kind):
+            names[f"HOLDFAST_{table}_{name}".upper()] = (table, name)
+    return names

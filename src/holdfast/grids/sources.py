@@ -1,0 +1,89 @@
+"""Bodies that can be read again: from memory, or from local files.
+
+Never decides what a body should be. Invariant: `stream` gives exactly `size` bytes or raises.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from holdfast.crew import Crew, CrewFull
+from holdfast.errors import Unavailable
+from holdfast.limits import BLOCK_BYTES
+
+
+class BytesSource:
+    """A body in memory."""
+
+    __slots__ = ("data", "size")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.size = len(data)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return ()
+
+    @property
+    def handover(self) -> bool:
+        return False
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        for start in range(0, self.size, BLOCK_BYTES):
+            yield self.data[start : start + BLOCK_BYTES]
+
+
+class FilesSource:
+    """The concatenation of local files, `size` bytes in all. With a crew its threads do the reading."""
+
+    __slots__ = ("_crew", "_handover", "files", "size")
+
+    def __init__(
+        self, paths: Sequence[Path], size: int, handover: bool = False, *, crew: Crew | None = None
+    ) -> None:
+        self.files = tuple(paths)
+        self.size = size
+        self._handover = handover
+        self._crew = crew
+
+    @property
+    def data(self) -> bytes | None:
+        return None
+
+    @property
+    def handover(self) -> bool:
+        return self._handover and len(self.files) == 1
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        moved = 0
+        for path in self.files:
+            offset = 0
+            while piece := await self._read(path, offset):
+                offset += len(piece)
+                moved += len(piece)
+                yield piece
+        if moved != self.size:
+            raise gone(f"the body's files have {moved} bytes instead of {self.size}")
+
+    async def _read(self, path: Path, offset: int) -> bytes:
+        try:
+            if self._crew is not None:
+                return await self._crew.do(_read_piece, path, offset)
+            return await asyncio.to_thread(_read_piece, path, offset)
+        except (OSError, CrewFull) as trouble:
+            raise gone(f"the body cannot be read: {trouble}") from trouble
+
+
+def gone(detail: str) -> Unavailable:
+    """The body itself could not be read: no evidence against the grid that it was meant for."""
+    return Unavailable("source", "stage", detail, shielded=True)
+
+
+def _read_piece(path: Path, offset: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.pread(descriptor, BLOCK_BYTES, offset)
+    finally:
+        os.close(descriptor)

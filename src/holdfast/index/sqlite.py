@@ -1,0 +1,323 @@
+"""The index on SQLite: one file, any number of processes on one machine.
+
+Answers for: putting the pieces together. Changes go to the committer as functions over a transaction; point reads run
+inline on a reading connection that never keeps a transaction open, so they always see the last commit of any
+process. Invariant: nothing but the committer writes.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import apsw
+
+from holdfast.clock import Clock
+from holdfast.crew import Crew
+from holdfast.errors import ConfigError
+from holdfast.events import Teller
+from holdfast.index import sqlite_buckets as buckets
+from holdfast.index import sqlite_debts as debts
+from holdfast.index import sqlite_grids as grids
+from holdfast.index import sqlite_objects as objects
+from holdfast.index import sqlite_scan as scans
+from holdfast.index import sqlite_uploads as uploads
+from holdfast.index.interface import (
+    Debt,
+    Delay,
+    Deleted,
+    GridRow,
+    GridSums,
+    NewVersion,
+    Payment,
+    Settled,
+    Usage,
+    Written,
+)
+from holdfast.index.sqlite_batch import Batch, GridBook
+from holdfast.index.sqlite_commit import Committer
+from holdfast.index.sqlite_open import open_lock, open_reader, open_writer, prepare, unavailable
+from holdfast.limits import CLAIM_BATCH, COMMIT_SLICE, INDEX_LOCK_S, READ_SLICE
+from holdfast.model import Bucket, Layout, Part, Version, pack
+from holdfast.s3 import DeleteAsk, Page, Upload, UploadsPage
+
+_GET = f"SELECT {objects.VERSION_COLUMNS}, {objects.INLINE_COLUMN} FROM object WHERE bucket = ? AND key = ?"
+
+
+class _Reading:
+    """Around every query on the reading connection: SQLite's troubles become an answer for the client."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, apsw.Error):
+            raise unavailable(error) from error
+
+
+_READING = _Reading()
+
+
+class SqliteIndex:
+    """See `Index`. `node` names this machine in the rows of its spool files."""
+
+    def __init__(self, path: Path, *, clock: Clock, teller: Teller, node: str) -> None:
+        self._path = path
+        self._clock = clock
+        self._teller = teller
+        self._node = node
+        self._grids = GridBook()
+        self._numbers: dict[str, int] = {}
+        self._trimmed = 0
+        self._reader: apsw.Connection
+        self._committer: Committer
+
+    # --- life ---
+
+    async def open(self) -> None:
+        lock = open_lock(self._path)
+        crew = Crew("index open", size=1, waiting=1)
+        try:
+            async with asyncio.timeout(INDEX_LOCK_S):
+                await crew.do(prepare, self._path, lock)
+        except TimeoutError as trouble:
+            raise ConfigError(
+                f"index {self._path}",
+                f"another process kept its lock for {INDEX_LOCK_S:.0f} s.",
+                "Look for a hung or suspended process of this server, and end it.",
+            ) from trouble
+        finally:
+            crew.close()
+        writer = open_writer(self._path)
+        self._reader = open_reader(self._path)
+        self._grids.read(self._reader)
+        self._committer = Committer(writer, lock, self._grids, clock=self._clock, teller=self._teller)
+
+    async def close(self) -> None:
+        await self._committer.close()
+        self._reader.close()
+
+    async def check(self) -> None:
+        with _READING:
+            self._reader.execute("SELECT seq FROM total").fetchall()
+        await self._committer.submit(_note, "checked", str(self._clock.now_ms()))
+
+    # --- buckets ---
+
+    async def create_bucket(self, bucket: Bucket) -> None:
+        await self._committer.submit(buckets.create, bucket)
+
+    async def delete_bucket(self, name: str) -> None:
+        await self._committer.submit(buckets.delete, name)
+
+    async def bucket(self, name: str) -> Bucket:
+        with _READING:
+            return buckets.read(self._reader, name)
+
+    async def buckets(self, *, prefix: str = "", after: str = "", limit: int | None = None) -> tuple[Bucket, ...]:
+        with _READING:
+            return buckets.read_all(self._reader, prefix, after, limit)
+
+    # --- objects ---
+
+    async def get(self, bucket: str, key: str) -> Version | None:
+        with _READING:
+            # A number once learnt stays right, so only a miss has to ask whether the bucket is there.
+            number = self._numbers.get(bucket)
+            if number is None:
+                number = self._numbers[bucket] = buckets.number(self._reader, bucket)
+            row = self._reader.execute(_GET, (number, key.encode())).get
+            if row is None:
+                buckets.number(self._reader, bucket)
+                return None
+            return objects.version_of(row, row[9], self._grids)
+
+    async def layout(self, seq: int) -> Layout | None:
+        with _READING:
+            data = self._reader.execute("SELECT data FROM layout WHERE seq = ?", (seq,)).get
+        return None if data is None else objects.read_layout(data)
+
+    async def put(self, change: NewVersion) -> Written:
+        return await self._committer.submit(objects.put, change, objects.blobs_of(change), self._node)
+
+    async def delete(
+        self, bucket: str, asks: Sequence[DeleteAsk], *, now_ms: int, owes: tuple[int, ...]
+    ) -> tuple[tuple[Deleted, ...], tuple[str, ...]]:
+        return await self._committer.submit_long(objects.delete, bucket, asks, now_ms, owes)
+
+    async def scan(self, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+        with _READING:
+            return await scans.scan(
+                self._reader,
+                self._grids,
+                buckets.number(self._reader, bucket),
+                prefix=prefix.encode(),
+                delimiter=delimiter.encode(),
+                after=after.encode(),
+                limit=limit,
+            )
+
+    # --- multipart uploads ---
+
+    async def create_upload(self, upload: Upload) -> None:
+        await self._committer.submit(uploads.create, upload)
+
+    async def upload(self, bucket: str, key: str, upload_id: str) -> Upload:
+        with _READING:
+            return uploads.read(self._reader, buckets.number(self._reader, bucket), key.encode(), upload_id)
+
+    async def put_part(self, bucket: str, key: str, upload_id: str, part: Part) -> tuple[str, ...]:
+        return await self._committer.submit(
+            uploads.put_part, bucket, key.encode(), upload_id, part, pack(part), self._node
+        )
+
+    async def parts(self, bucket: str, key: str, upload_id: str, *, after: int, limit: int) -> tuple[Part, ...]:
+        found: list[Part] = []
+        while True:
+            with _READING:
+                number = buckets.number(self._reader, bucket)
+                page = uploads.read_parts(
+                    self._reader, number, key.encode(), upload_id, after, min(limit - len(found), READ_SLICE)
+                )
+            found.extend(page)
+            if len(page) < READ_SLICE or len(found) >= limit:
+                return tuple(found)
+            after = page[-1].number
+            await asyncio.sleep(0)
+
+    async def uploads(
+        self, bucket: str, *, prefix: str, delimiter: str, key_marker: str, upload_marker: str, limit: int
+    ) -> UploadsPage:
+        with _READING:
+            return await scans.list_uploads(
+                self._reader,
+                buckets.number(self._reader, bucket),
+                prefix=prefix.encode(),
+                delimiter=delimiter.encode(),
+                key_marker=key_marker.encode(),
+                upload_marker=upload_marker,
+                limit=limit,
+            )
+
+    async def complete_upload(self, upload_id: str, change: NewVersion) -> Written:
+        return await self._committer.submit(uploads.complete, upload_id, change, objects.blobs_of(change))
+
+    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> tuple[str, ...]:
+        return await self._committer.submit(uploads.abort, bucket, key.encode(), upload_id)
+
+    async def stale_uploads(self, *, before_ms: int, limit: int) -> tuple[Upload, ...]:
+        with _READING:
+            return uploads.read_stale(self._reader, before_ms, limit)
+
+    # --- debts ---
+
+    async def claim(self, grid: int, *, holder: str, now_ms: int, lease_until_ms: int, limit: int) -> tuple[Debt, ...]:
+        with _READING:
+            # Looking costs nothing; a transaction is for when there is something to take.
+            if not self._reader.execute(debts.DUE, (grid, now_ms, 1)).fetchall():
+                return ()
+        return await self._committer.submit(debts.claim, grid, holder, now_ms, lease_until_ms, limit)
+
+    async def claim_key(
+        self, grid: int, bucket: str, key: str, *, holder: str, now_ms: int, lease_until_ms: int
+    ) -> Debt | None:
+        return await self._committer.submit(debts.claim_key, grid, bucket, key.encode(), holder, now_ms, lease_until_ms)
+
+    async def renew(self, debt: Debt, *, lease_until_ms: int) -> bool:
+        return await self._committer.submit(debts.renew, debt, lease_until_ms)
+
+    async def settle(self, payments: Sequence[Payment]) -> Settled:
+        return await self._committer.submit(debts.settle, payments)
+
+    async def postpone(self, delays: Sequence[Delay]) -> None:
+        await self._committer.submit(debts.postpone, delays)
+
+    async def release_leases(self, holder: str) -> int:
+        freed = 0
+        after: debts.Place = (0, b"", 0)
+        while True:
+            with _READING:
+                places, after, more = debts.leased_by(self._reader, holder, after)
+            if places:
+                freed += await self._committer.submit(debts.release_leases, holder, places)
+            if not more:
+                return freed
+            await asyncio.sleep(0)
+
+    async def suspect(self, bucket: str, key: str, seq: int, grid: int, *, now_ms: int) -> bool:
+        return await self._committer.submit(debts.suspect, bucket, key.encode(), seq, grid, now_ms)
+
+    async def debt_of(self, bucket: str, key: str) -> tuple[int, ...]:
+        with _READING:
+            return debts.read_grids(self._reader, bucket, key.encode())
+
+    async def sums(self) -> tuple[GridSums, ...]:
+        with _READING:
+            return grids.read_sums(self._reader)
+
+    async def tombstone(self, bucket: str, key: str) -> int | None:
+        with _READING:
+            return objects.read_tombstone(self._reader, bucket, key.encode())
+
+    # --- grids and policies ---
+
+    async def register_grid(self, name: str, identity: str, url: str) -> GridRow:
+        row = await self._committer.submit(grids.register, name, identity, url)
+        while await self._committer.submit_long(grids.inherit, row.id, CLAIM_BATCH * COMMIT_SLICE):
+            pass
+        return row
+
+    async def grids(self) -> tuple[GridRow, ...]:
+        with _READING:
+            return grids.read_rows(self._reader)
+
+    async def reconcile(self, bucket: str, *, wanted: tuple[int, ...], after: str, limit: int, now_ms: int) -> str:
+        last = await self._committer.submit_long(grids.reconcile, bucket, wanted, after.encode(), limit, now_ms)
+        return last.decode()
+
+    async def copies(self, bucket: str, *, after: str, limit: int) -> tuple[tuple[str, Version], ...]:
+        return (await self.scan(bucket, prefix="", delimiter="", after=after, limit=limit)).versions
+
+    # --- bookkeeping ---
+
+    async def usage(self) -> Usage:
+        with _READING:
+            row = self._reader.execute(
+                "SELECT objects, object_bytes, inline_bytes, spool_bytes, debts, tombstones, uploads FROM total"
+            ).get
+        return Usage(*row)
+
+    async def spooled(self, ids: Sequence[str]) -> frozenset[str]:
+        named: set[str] = set()
+        for start in range(0, len(ids), READ_SLICE):
+            asked = ids[start : start + READ_SLICE]
+            marks = ", ".join("?" * len(asked))
+            with _READING:
+                rows: list[tuple[Any, ...]] = self._reader.execute(
+                    f"SELECT id FROM spool WHERE id IN ({marks})", asked
+                ).fetchall()
+            named.update([row[0] for row in rows])
+            await asyncio.sleep(0)
+        return frozenset(named)
+
+    async def trim_inline(self, keep_bytes: int, *, limit: int) -> int:
+        if (await self.usage()).inline_bytes <= keep_bytes:
+            return 0
+        # Goes on where the last call ended, so that bodies that must stay do not hide those behind them.
+        freed, self._trimmed = await self._committer.submit_long(grids.trim, keep_bytes, self._trimmed, limit)
+        return freed
+
+    async def note(self, name: str, value: str) -> None:
+        await self._committer.submit(_note, name, value)
+
+    async def noted(self, name: str) -> str:
+        with _READING:
+            value: str | None = self._reader.execute("SELECT value FROM note WHERE name = ?", (name,)).get
+        return value or ""
+
+
+def _note(batch: Batch, name: str, value: str) -> None:
+    batch.execute("INSERT OR REPLACE INTO note (name, value) VALUES (?, ?)", (name, value))

@@ -1,0 +1,68 @@
+"""Buckets: rows of `bucket`.
+
+Answers for: making, deleting and finding them. Functions over a `Batch` or a reading connection. Invariant: a row is
+never removed; the number of a name stays its number after deletion and re-creation.
+"""
+
+from typing import Any
+
+import apsw
+
+from holdfast.errors import S3Error
+from holdfast.index.sqlite_batch import Batch
+from holdfast.model import Bucket
+
+_COLUMNS = "name, created_ms, policy, owner, region"
+
+
+def create(batch: Batch, bucket: Bucket) -> None:
+    """Raises BucketAlreadyOwnedByYou."""
+    row: tuple[int, int | None] | None = batch.execute(
+        "SELECT id, deleted_ms FROM bucket WHERE name = ?", (bucket.name,)
+    ).get
+    values = (bucket.created_ms, bucket.policy, bucket.owner, bucket.region, bucket.name)
+    if row is None:
+        batch.execute("INSERT INTO bucket (created_ms, policy, owner, region, name) VALUES (?, ?, ?, ?, ?)", values)
+    elif row[1] is None:
+        raise S3Error("BucketAlreadyOwnedByYou", fields={"BucketName": bucket.name})
+    else:
+        batch.execute(
+            "UPDATE bucket SET created_ms = ?, policy = ?, owner = ?, region = ?, deleted_ms = NULL WHERE name = ?",
+            values,
+        )
+
+
+def delete(batch: Batch, name: str) -> None:
+    """Raises NoSuchBucket, BucketNotEmpty."""
+    number = batch.bucket(name)
+    for table in ("object", "upload"):
+        if batch.execute(f"SELECT 1 FROM {table} WHERE bucket = ? LIMIT 1", (number,)).get is not None:
+            raise S3Error("BucketNotEmpty", fields={"BucketName": name})
+    batch.execute("UPDATE bucket SET deleted_ms = ? WHERE id = ?", (batch.now_ms, number))
+    batch.buckets_changed()
+
+
+def number(connection: apsw.Connection, name: str) -> int:
+    """The number of a bucket. Raises NoSuchBucket."""
+    found: int | None = connection.execute("SELECT id FROM bucket WHERE name = ? AND deleted_ms IS NULL", (name,)).get
+    if found is None:
+        raise S3Error("NoSuchBucket", fields={"BucketName": name})
+    return found
+
+
+def read(connection: apsw.Connection, name: str) -> Bucket:
+    """Raises NoSuchBucket."""
+    row = connection.execute(f"SELECT {_COLUMNS} FROM bucket WHERE name = ? AND deleted_ms IS NULL", (name,)).get
+    if row is None:
+        raise S3Error("NoSuchBucket", fields={"BucketName": name})
+    return Bucket(*row)
+
+
+def read_all(connection: apsw.Connection, prefix: str, after: str, limit: int | None) -> tuple[Bucket, ...]:
+    """In byte order of their names."""
+    rows: list[tuple[Any, ...]] = connection.execute(
+        f"SELECT {_COLUMNS} FROM bucket WHERE deleted_ms IS NULL AND name > ? AND substr(name, 1, ?) = ?"
+        " ORDER BY name LIMIT ?",
+        (after, len(prefix), prefix, -1 if limit is None else limit),
+    ).fetchall()
+    return tuple([Bucket(*row) for row in rows])

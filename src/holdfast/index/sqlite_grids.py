@@ -1,0 +1,135 @@
+"""Grids as the index numbers them, and making debts match a policy.
+
+Answers for: which row stands for a configured place, what happens to the rows of a place that was replaced,
+and which debts a policy asks for. Functions over a `Batch`. Invariant: a retired row never comes
+back to life, so a copy that was recorded for a lost place is never believed again.
+"""
+
+from typing import Any
+
+import apsw
+
+from holdfast.index.interface import GridRow, GridSums
+from holdfast.index.sqlite_batch import Batch, Steps
+from holdfast.index.sqlite_objects import drop_body, end_tombstone, read_copies
+from holdfast.index.sqlite_owe import owe_anew, owed, settle_debt
+from holdfast.limits import COMMIT_SLICE
+
+
+def register(batch: Batch, name: str, identity: str, url: str) -> GridRow:
+    """The row of this place; rows of other places with its name are retired."""
+    rows: list[tuple[int, str, str]] = batch.execute(
+        "SELECT id, identity, url FROM grid WHERE name = ? AND NOT retired", (name,)
+    ).fetchall()
+    # Without an identity the place was not seen yet: it is the one that has the name, whichever that is.
+    number = next((row[0] for row in rows if not identity or row[1] in (identity, "")), None)
+    if number is not None and not identity:
+        identity = next(row[1] for row in rows if row[0] == number)
+    if number is None:
+        batch.execute("UPDATE grid SET retired = 1 WHERE name = ?", (name,))
+        number = batch.execute(
+            "INSERT INTO grid (name, identity, url, retired, held, held_bytes, debts, debt_bytes, paid)"
+            " VALUES (?, ?, ?, 0, 0, 0, 0, 0, 0) RETURNING id",
+            (name, identity, url),
+        ).get
+        batch.grids.read(batch.connection)
+    elif (number, identity, url) not in rows:
+        batch.execute("UPDATE grid SET identity = ?, url = ? WHERE id = ?", (identity, url, number))
+    return GridRow(number, name, identity, url, False)
+
+
+def inherit(batch: Batch, heir: int, limit: int) -> Steps[int]:
+    """Hand up to `limit` debts of retired grids of its name to a grid; returns how many were looked at.
+
+    The new place owes what the lost one did, except deletions: nothing is there to be deleted.
+    """
+    names = [retired for retired, live in batch.grids.heirs.items() if live == heir]
+    looked = 0
+    for retired in names:
+        rows = batch.execute(
+            "SELECT bucket, key, seq, size, since_ms FROM debt WHERE grid = ? LIMIT ?", (retired, limit - looked)
+        ).fetchall()
+        for bucket, key, seq, size, since_ms in rows:
+            looked += 1
+            settle_debt(batch, bucket, key, retired, size)
+            current = batch.execute("SELECT 1 FROM object WHERE bucket = ? AND key = ?", (bucket, key)).get
+            others = owed(batch, bucket, key)
+            if current is None:
+                if not others:
+                    end_tombstone(batch, bucket, key)
+            elif all(debt.grid != heir for debt in others):
+                owe_anew(batch, bucket, key, seq, size, (heir,), since_ms, reason="replaced")
+            if looked % COMMIT_SLICE == 0:
+                yield
+    return looked
+
+
+def reconcile(
+    batch: Batch, bucket_name: str, wanted: tuple[int, ...], after: bytes, limit: int, now_ms: int
+) -> Steps[bytes]:
+    """Record the debts that the policy asks for and nobody recorded. Raises NoSuchBucket."""
+    bucket = batch.bucket(bucket_name)
+    needed = batch.grids.successors(wanted)
+    looked = 0
+    while looked < limit:
+        rows = batch.execute(
+            "SELECT key, seq, size, copies FROM object WHERE bucket = ? AND key > ? ORDER BY key LIMIT ?",
+            (bucket, after, min(COMMIT_SLICE, limit - looked)),
+        ).fetchall()
+        if not rows:
+            return b""
+        for key, seq, size, packed in rows:
+            held = {copy.grid for copy in batch.grids.present(read_copies(packed))}
+            missing = needed ^ held
+            if missing:
+                missing.difference_update([debt.grid for debt in owed(batch, bucket, key)])
+                owe_anew(batch, bucket, key, seq, size, missing, now_ms, reason="policy")
+        looked += len(rows)
+        after = rows[-1][0]
+        yield
+    return after
+
+
+def trim(batch: Batch, keep_bytes: int, after: int, limit: int) -> Steps[tuple[int, int]]:
+    """Drop bodies above sequence number `after` that copies stand for and no debt needs, the oldest first. Returns bytes
+    freed and the last number looked at, 0 at the end."""
+    freed = 0
+    looked = 0
+    while looked < limit and batch.inline_bytes > keep_bytes:
+        rows = batch.execute(
+            "SELECT body.seq, body.bucket, body.key, object.copies FROM body"
+            " CROSS JOIN object ON object.bucket = body.bucket AND object.key = body.key"
+            " WHERE body.seq > ? ORDER BY body.seq LIMIT ?",
+            (after, min(COMMIT_SLICE, limit - looked)),
+        ).fetchall()
+        if not rows:
+            return freed, 0
+        for seq, bucket, key, packed in rows:
+            after = seq
+            looked += 1
+            if batch.inline_bytes <= keep_bytes:
+                break
+            if not batch.grids.present(read_copies(packed)) or owed(batch, bucket, key):
+                continue
+            batch.execute("UPDATE object SET inline = 0 WHERE bucket = ? AND key = ?", (bucket, key))
+            freed += drop_body(batch, seq)
+        yield
+    return freed, after
+
+
+def read_sums(connection: apsw.Connection) -> tuple[GridSums, ...]:
+    """One row per grid that is not retired."""
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT id, held, held_bytes, debts, debt_bytes,"
+        " coalesce((SELECT min(since_ms) FROM debt WHERE debt.grid = grid.id), 0), paid"
+        " FROM grid WHERE NOT retired ORDER BY id"
+    ).fetchall()
+    return tuple([GridSums(*row) for row in rows])
+
+
+def read_rows(connection: apsw.Connection) -> tuple[GridRow, ...]:
+    """All grids, retired ones too, in order of number."""
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT id, name, identity, url, retired FROM grid ORDER BY id"
+    ).fetchall()
+    return tuple([GridRow(number, name, identity, url, bool(retired)) for number, name, identity, url, retired in rows])

@@ -1,0 +1,111 @@
+"""Recording debts: what a change of a key leaves owed, and to which grids.
+
+Answers for: one debt per (grid, bucket, key) that always carries the current sequence number, keeps the moment of the oldest
+unpaid change, and never takes a lease away from its holder. It pays nothing. Invariant: while a
+lease runs nobody else can have the debt, not even under the same holder's name, so copies cannot be reordered.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from holdfast.index.sqlite_batch import Batch
+
+
+class Owed(NamedTuple):
+    """A debt as a change of its key finds it."""
+
+    grid: int
+    size: int
+    due_ms: int
+    holder: str
+    next_ms: int
+
+
+def owed(batch: Batch, bucket: int, key: bytes) -> list[Owed]:
+    """All debts of a key."""
+    rows = batch.execute(
+        "SELECT grid, size, due_ms, holder, next_ms FROM debt WHERE bucket = ? AND key = ?", (bucket, key)
+    ).fetchall()
+    return [Owed._make(row) for row in rows]
+
+
+def owe_anew(
+    batch: Batch,
+    bucket: int,
+    key: bytes,
+    seq: int,
+    size: int,
+    grids: Iterable[int],
+    now_ms: int,
+    *,
+    ours: Collection[int] = (),
+    holder: str = "",
+    until_ms: int = 0,
+    reason: str = "",
+) -> tuple[int, ...]:
+    """Record debts where none are. Those of `ours` are claimed for `holder`; returns them."""
+    claimed: list[int] = []
+    for grid in grids:
+        if grid in ours:
+            claimed.append(grid)
+            due_ms, keeper = until_ms, holder
+        else:
+            due_ms, keeper = now_ms, ""
+        batch.execute(
+            "INSERT INTO debt (bucket, key, grid, seq, size, since_ms, due_ms, attempts, holder, next_ms, reason)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?)",
+            (bucket, key, grid, seq, size, now_ms, due_ms, keeper, reason),
+        )
+        batch.debts += 1
+        delta = batch.delta(grid)
+        delta.debts += 1
+        delta.debt_bytes += size
+    return tuple(claimed)
+
+
+def owe_more(
+    batch: Batch,
+    bucket: int,
+    key: bytes,
+    seq: int,
+    size: int,
+    grids: Iterable[int],
+    debts: list[Owed],
+    now_ms: int,
+    *,
+    ours: Collection[int] = (),
+    holder: str = "",
+    until_ms: int = 0,
+    reason: str = "",
+) -> tuple[int, ...]:
+    """A key changed that has debts already: those go over to the new sequence number, the others of `grids` are
+    recorded. A running lease stays; a free debt is due at once, or claimed where `ours` names it. Returns the claimed."""
+    claimed: list[int] = []
+    for debt in debts:
+        due_ms, keeper, next_ms = now_ms, "", 0
+        if debt.holder and debt.due_ms > now_ms:
+            due_ms, keeper, next_ms = debt.due_ms, debt.holder, debt.next_ms or now_ms
+        elif debt.grid in ours:
+            claimed.append(debt.grid)
+            due_ms, keeper = until_ms, holder
+        batch.execute(
+            "UPDATE debt SET seq = ?, size = ?, due_ms = ?, holder = ?, next_ms = ?"
+            " WHERE bucket = ? AND key = ? AND grid = ?",
+            (seq, size, due_ms, keeper, next_ms, bucket, key, debt.grid),
+        )
+        batch.delta(debt.grid).debt_bytes += size - debt.size
+    known = {debt.grid for debt in debts}
+    fresh = [grid for grid in grids if grid not in known]
+    anew = owe_anew(
+        batch, bucket, key, seq, size, fresh, now_ms, ours=ours, holder=holder, until_ms=until_ms, reason=reason
+    )
+    return (*claimed, *anew)
+
+
+def settle_debt(batch: Batch, bucket: int, key: bytes, grid: int, size: int) -> None:
+    """Take a debt away."""
+    batch.execute("DELETE FROM debt WHERE bucket = ? AND key = ? AND grid = ?", (bucket, key, grid))
+    batch.debts -= 1
+    delta = batch.delta(grid)
+    delta.debts -= 1
+    delta.debt_bytes -= size

@@ -1,0 +1,244 @@
+"""One S3 request from parse to reply.
+
+Answers for the order of things (parse, route, authenticate, read the body where it is XML, run, render), for turning
+every failure into S3's answer, and for telling one event per request. It decides nothing about objects and knows
+nothing of sockets. Invariant: each request gets exactly one reply or a broken connection, never a short body that
+looks whole, and exactly one `RequestEnded`.
+"""
+
+import asyncio
+import base64
+import errno
+import traceback
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from typing import Any, Final
+
+from holdfast import s3
+from holdfast.clock import Clock
+from holdfast.crew import CrewFull
+from holdfast.errors import GridError, QuorumMissed, S3Error
+from holdfast.events import RequestEnded, Teller
+from holdfast.limits import XML_BYTES
+from holdfast.model import replace
+from holdfast.serve.bodies import body_of, read_whole
+from holdfast.serve.exchange import ClientGone, Exchange
+from holdfast.wire.operations import BodyKind, Operation, route
+from holdfast.wire.render import Reply, render, render_error, render_object
+from holdfast.wire.request import Request, parse_request
+from holdfast.wire.sigv4 import Payload, Signed, authenticate
+
+Method = Callable[..., Coroutine[Any, Any, Any]]
+
+METHODS: Final[Mapping[type, str]] = {
+    s3.ListBuckets: "list_buckets",
+    s3.CreateBucket: "create_bucket",
+    s3.HeadBucket: "head_bucket",
+    s3.DeleteBucket: "delete_bucket",
+    s3.GetBucketLocation: "get_bucket_location",
+    s3.GetBucketVersioning: "get_bucket_versioning",
+    s3.PutObject: "put_object",
+    s3.GetObject: "get_object",
+    s3.DeleteObject: "delete_object",
+    s3.DeleteObjects: "delete_objects",
+    s3.CopyObject: "copy_object",
+    s3.GetObjectAttributes: "get_object_attributes",
+    s3.ListObjects: "list_objects",
+    s3.ListVersions: "list_versions",
+    s3.CreateMultipartUpload: "create_multipart_upload",
+    s3.UploadPart: "upload_part",
+    s3.UploadPartCopy: "upload_part_copy",
+    s3.CompleteMultipartUpload: "complete_multipart_upload",
+    s3.AbortMultipartUpload: "abort_multipart_upload",
+    s3.ListParts: "list_parts",
+    s3.ListMultipartUploads: "list_multipart_uploads",
+}
+"""Which method of the store runs a request."""
+
+_CLIENT_LEFT: Final = 499
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class _Call:
+    """What becomes known of a request while it is served; the event at its end says it."""
+
+    __slots__ = ("access_key", "code", "detail", "id", "operation", "request", "status")
+
+    def __init__(self, identifier: str) -> None:
+        self.id = identifier
+        self.request: Request | None = None
+        self.operation = ""
+        self.access_key = ""
+        self.code = ""
+        self.detail = ""
+        self.status = 0
+        """When it differs from that of the reply."""
+
+
+class Gateway:
+    """Serves exchanges from a store.
+
+    `store` has the methods of METHODS. `secret_of` gives the secret of an access key, or None. `domain` is that of
+    virtual-host style, or empty.
+    """
+
+    def __init__(
+        self,
+        store: object,
+        *,
+        secret_of: Callable[[str], str | None],
+        region: str,
+        domain: str,
+        clock: Clock,
+        teller: Teller,
+    ) -> None:
+        self._methods: dict[type, Method] = {kind: getattr(store, name) for kind, name in METHODS.items()}
+        self._secret_of = secret_of
+        self._region = region
+        self._domain = domain
+        self._clock = clock
+        self._teller = teller
+        self._id_prefix = clock.token(4).hex().upper()
+        self._id_count = int.from_bytes(clock.token(4), "big")
+        self._host_id = base64.b64encode(clock.token(48)).decode()
+
+    async def handle(self, exchange: Exchange) -> None:
+        """Answer one request. Raises nothing but CancelledError."""
+        began_s = self._clock.monotonic_s()
+        self._id_count = (self._id_count + 1) & 0xFFFFFFFF
+        call = _Call(f"{self._id_prefix}{self._id_count:08X}")
+        try:
+            await self._serve(exchange, call)
+        except ClientGone:
+            call.status = _CLIENT_LEFT
+        except asyncio.CancelledError:
+            call.status, call.code, call.detail = 503, "ServiceUnavailable", "the server stopped"
+            raise
+        except Exception as trouble:  # noqa: BLE001 - the outer frame of every request
+            self._fail(exchange, call, _answer_for(trouble))
+        finally:
+            self._tell(exchange, call, began_s)
+
+    async def _serve(self, exchange: Exchange, call: _Call) -> None:
+        if exchange.fault is not None:
+            raise exchange.fault
+        call.request = request = parse_request(exchange.method, exchange.target, exchange.headers, domain=self._domain)
+        operation = route(request)
+        call.operation = operation.name
+        signed = authenticate(request, secret_of=self._secret_of, region=self._region, now_ms=self._clock.now_ms())
+        call.access_key = signed.access_key
+        result, ask = await self._run(exchange, request, operation, signed)
+        if isinstance(result, s3.ObjectGot):
+            await self._send_object(exchange, call, ask, result)
+        else:
+            reply = render(request, result)
+            exchange.reply(reply.status, self._headers(call, reply), reply.body)
+
+    async def _run(
+        self, exchange: Exchange, request: Request, operation: Operation, signed: Signed
+    ) -> tuple[object, Any]:
+        """The result of the operation and the request that it answers."""
+        assert operation.parse is not None, "route gives only operations that are implemented"
+        ask = operation.parse(request)
+        method = self._methods[type(ask)]
+        if operation.body is BodyKind.NONE:
+            return await method(ask), ask
+        if operation.body is BodyKind.STREAM and not exchange.framed:
+            raise S3Error("MissingContentLength")
+        body = body_of(exchange, request, signed)
+        if signed.payload is Payload.DIGEST and ask.expected.sha256 != signed.sha256:
+            # A presigned request may have its digest in the query; what was signed counts.
+            ask = replace(ask, expected=replace(ask.expected, sha256=signed.sha256))
+        if operation.body is BodyKind.STREAM:
+            return await method(ask, body), ask
+        data = await read_whole(body, XML_BYTES)
+        if operation.fill is not None:
+            ask = operation.fill(ask, data)
+        return await method(ask), ask
+
+    async def _send_object(self, exchange: Exchange, call: _Call, ask: s3.GetObject, got: s3.ObjectGot) -> None:
+        """Send an object, or its head. What fails after the first byte breaks the connection."""
+        stream = got.stream
+        try:
+            reply = render_object(ask, got)
+            headers = self._headers(call, reply)
+            if ask.head or stream is None:
+                if ask.head:
+                    exchange.start(reply.status, headers, reply.length)
+                else:
+                    exchange.reply(reply.status, headers, reply.body)
+                return
+            first = await anext(stream, b"")  # Until here a failure is an ordinary answer.
+            exchange.start(reply.status, headers, reply.length)
+            if first:
+                await exchange.send(first)
+            async for piece in stream:
+                await exchange.send(piece)
+            if not exchange.finished:
+                raise S3Error("InternalError", detail=f"{exchange.sent} of {reply.length} bytes came from the store")
+        finally:
+            if stream is not None:
+                await _close(stream)
+
+    def _headers(self, call: _Call, reply: Reply) -> list[tuple[str, str]]:
+        headers = reply.headers
+        headers.append(("x-amz-request-id", call.id))
+        headers.append(("x-amz-id-2", self._host_id))
+        return headers
+
+    def _fail(self, exchange: Exchange, call: _Call, error: S3Error) -> None:
+        """Answer with an error, or break the connection when the reply has begun."""
+        call.code, call.detail = error.code, error.detail
+        if exchange.status:
+            call.status = error.status
+            exchange.break_off()
+            return
+        path = exchange.target.partition(b"?")[0].decode("latin-1") if call.request is None else call.request.path
+        reply = render_error(
+            error, request_id=call.id, host_id=self._host_id, resource=path, head=exchange.method == "HEAD"
+        )
+        exchange.reply(reply.status, self._headers(call, reply), reply.body)
+
+    def _tell(self, exchange: Exchange, call: _Call, began_s: float) -> None:
+        request = call.request
+        self._teller.tell(
+            RequestEnded(
+                request_id=call.id,
+                operation=call.operation,
+                method=exchange.method,
+                path=exchange.target.partition(b"?")[0].decode("latin-1") if request is None else request.path,
+                bucket="" if request is None else request.bucket,
+                key="" if request is None else request.key,
+                status=call.status or (_CLIENT_LEFT if exchange.gone else exchange.status),
+                code=call.code,
+                elapsed_s=self._clock.monotonic_s() - began_s,
+                received_bytes=exchange.received,
+                sent_bytes=exchange.sent,
+                access_key=call.access_key,
+                client=exchange.client,
+                detail=call.detail,
+            )
+        )
+
+
+async def _close(stream: AsyncIterator[bytes]) -> None:
+    """Let a generator give back what it holds."""
+    close = getattr(stream, "aclose", None)
+    if close is not None:
+        await close()
+
+
+def _answer_for(trouble: Exception) -> S3Error:
+    """The answer to a failure: what could not be asked is 503, what nobody foresaw is 500 with its trace in the log."""
+    while isinstance(trouble, ExceptionGroup):
+        trouble = trouble.exceptions[0]
+    match trouble:
+        case S3Error():
+            return trouble
+        case GridError() | QuorumMissed():
+            return S3Error("ServiceUnavailable", detail=str(trouble))
+        case CrewFull():
+            return S3Error("SlowDown", detail=str(trouble))
+        case OSError() if trouble.errno in _FULL:
+            return S3Error("SlowDown", "There is no room left to keep more. Try again later.", detail=str(trouble))
+        case _:
+            return S3Error("InternalError", detail="".join(traceback.format_exception(trouble)))

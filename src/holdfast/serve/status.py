@@ -1,0 +1,252 @@
+"""How the node is doing, as one value for `holdfast status`, the console and the scrape.
+
+Answers for gathering what the index, the site and the workers know, and for the ETA of what is owed. It changes
+nothing. Invariant: everything in it is read at the same moment, or is said to be older.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from holdfast import __version__
+from holdfast.clock import Clock
+from holdfast.copies.site import PolicyTerms, Seat, Site
+from holdfast.health.pace import Pace
+from holdfast.index.interface import GridSums
+from holdfast.limits import METRICS_S
+from holdfast.model import GridState, Value
+from holdfast.serve.metrics import Family, Publisher, Reading, Snapshot, alive
+
+_URGENCY = ("closed", "trial", "open")
+
+
+class GridStatus(Value, frozen=True):
+    """One configured grid. `eta_s` is None when nothing that is owed is being paid."""
+
+    name: str
+    url: str
+    state: str
+    reason: str
+    since_ms: int
+    held: int
+    held_bytes: int
+    owed: int
+    owed_bytes: int
+    oldest_debt_s: float
+    eta_s: float | None
+    paid_per_s: float
+    breakers: dict[str, str]
+    """Per class of operation, the worst state among the workers."""
+
+
+class PolicyStatus(Value, frozen=True):
+    """One policy, with its effective values."""
+
+    name: str
+    grids: tuple[str, ...]
+    ack: int
+    outage: str
+
+
+class WorkerStatus(Value, frozen=True):
+    """One process, as of its last word."""
+
+    worker: int
+    pid: int
+    connections: int
+    requests: int
+    heard_s: float
+    """Age of that word in seconds."""
+
+
+class Status(Value, frozen=True):
+    """The node. All sizes are bytes."""
+
+    version: str
+    node: str
+    at_ms: int
+    uptime_s: float
+    draining: bool
+    objects: int
+    object_bytes: int
+    tombstones: int
+    uploads: int
+    owed: int
+    inline_bytes: int
+    inline_limit: int
+    spool_bytes: int
+    spool_limit: int
+    grids: tuple[GridStatus, ...]
+    policies: tuple[PolicyStatus, ...]
+    workers: tuple[WorkerStatus, ...]
+
+
+class Watch:
+    """A keeper: looks how catch-up gets on, and tells how the node is doing."""
+
+    name = "watch"
+
+    def __init__(
+        self,
+        site: Site,
+        *,
+        clock: Clock,
+        publisher: Publisher,
+        policies: Sequence[PolicyTerms],
+        inline_limit: int,
+        node: str,
+    ) -> None:
+        self.wake = asyncio.Event()
+        self.draining = False
+        self._site = site
+        self._clock = clock
+        self._publisher = publisher
+        self._policies = policies
+        self._inline_limit = inline_limit
+        self._node = node
+        self._began_s = clock.monotonic_s()
+        self._paces: dict[int, Pace] = {}
+
+    async def step(self) -> float:
+        """Look once."""
+        self._observe(await self._site.index.sums())
+        return METRICS_S
+
+    async def close(self) -> None:
+        """Nothing outlives a step."""
+
+    def _observe(self, sums: Sequence[GridSums]) -> None:
+        now_s = self._clock.monotonic_s()
+        self._paces = {row.grid: self._paces.get(row.grid) or Pace() for row in sums}
+        for row in sums:
+            self._paces[row.grid].observe(now_s, row.paid)
+
+    async def status(self) -> tuple[Status, list[Snapshot]]:
+        """How the node is doing, and what its workers counted."""
+        index = self._site.index
+        sums, usage = await index.sums(), await index.usage()
+        self._observe(sums)
+        now_ms = self._clock.now_ms()
+        snapshots = self._publisher.collect()
+        living = alive(snapshots, now_ms)
+        by_grid = {row.grid: row for row in sums}
+        told = Status(
+            version=__version__,
+            node=self._node,
+            at_ms=now_ms,
+            uptime_s=self._clock.monotonic_s() - self._began_s,
+            draining=self.draining,
+            objects=usage.objects,
+            object_bytes=usage.object_bytes,
+            tombstones=usage.tombstones,
+            uploads=usage.uploads,
+            owed=usage.debts,
+            inline_bytes=usage.inline_bytes,
+            inline_limit=self._inline_limit,
+            spool_bytes=usage.spool_bytes,
+            spool_limit=self._site.spool.limit_bytes,
+            grids=tuple(
+                self._grid(seat, by_grid.get(seat.number), living, now_ms) for seat in self._site.seats.values()
+            ),
+            policies=tuple(
+                PolicyStatus(terms.name, terms.grids, terms.ack, "accept" if terms.accept_outage else "refuse")
+                for terms in self._policies
+            ),
+            workers=tuple(_worker(snapshot, now_ms) for snapshot in living),
+        )
+        return told, snapshots
+
+    def _grid(self, seat: Seat, sums: GridSums | None, living: Sequence[Snapshot], now_ms: int) -> GridStatus:
+        row = sums or GridSums(seat.number, 0, 0, 0, 0, 0, 0)
+        pace = self._paces.get(row.grid) or Pace()
+        up = seat.state is GridState.UP
+        return GridStatus(
+            name=seat.name,
+            url=seat.url,
+            state=seat.state.value,
+            reason=seat.reason,
+            since_ms=seat.since_ms,
+            held=row.held,
+            held_bytes=row.held_bytes,
+            owed=row.debts,
+            owed_bytes=row.debt_bytes,
+            oldest_debt_s=max(0.0, (now_ms - row.oldest_ms) / 1000) if row.oldest_ms else 0.0,
+            eta_s=pace.eta_s(row.debts) if up or not row.debts else None,
+            paid_per_s=pace.per_s,
+            breakers=_breakers(seat.name, living),
+        )
+
+
+def _breakers(grid: str, living: Sequence[Snapshot]) -> dict[str, str]:
+    worst: dict[str, str] = {}
+    for snapshot in living:
+        for labels, _ in snapshot.gauges.get("holdfast_breakers", ()):
+            if len(labels) == 3 and labels[0] == grid and labels[2] in _URGENCY:
+                group, state = labels[1], labels[2]
+                worst[group] = max(state, worst.get(group, "closed"), key=_URGENCY.index)
+    return worst
+
+
+def _worker(snapshot: Snapshot, now_ms: int) -> WorkerStatus:
+    def gauge(name: str) -> int:
+        return int(sum(value for _, value in snapshot.gauges.get(name, ())))
+
+    return WorkerStatus(
+        snapshot.worker,
+        snapshot.pid,
+        gauge("holdfast_connections"),
+        gauge("holdfast_requests_in_progress"),
+        max(0.0, (now_ms - snapshot.at_ms) / 1000),
+    )
+
+
+def readings(status: Status) -> list[Reading]:
+    """The gauges of a scrape that are read from the status rather than counted."""
+
+    def one(name: str, doc: str, value: float) -> Reading:
+        return Reading(Family(name, doc), (((), value),))
+
+    def per_grid(name: str, doc: str, values: Sequence[float]) -> Reading:
+        told = tuple(((grid.name,), value) for grid, value in zip(status.grids, values, strict=True))
+        return Reading(Family(name, doc, ("grid",)), told)
+
+    grids = status.grids
+    python = ".".join(map(str, sys.version_info[:3]))
+    return [
+        Reading(
+            Family("holdfast_build_info", "What runs; always 1.", ("version", "python")),
+            (((status.version, python), 1.0),),
+        ),
+        one("holdfast_uptime_seconds", "Since this process began to serve.", status.uptime_s),
+        one("holdfast_objects", "Current versions of objects.", status.objects),
+        one("holdfast_object_bytes", "Bytes of current versions.", status.object_bytes),
+        one("holdfast_tombstones", "Deletions that not every grid has confirmed.", status.tombstones),
+        one("holdfast_uploads", "Multipart uploads in progress.", status.uploads),
+        one("holdfast_inline_bytes", "Bytes of small bodies in the index.", status.inline_bytes),
+        one("holdfast_inline_limit_bytes", "Above this, bodies that all grids hold are dropped.", status.inline_limit),
+        one("holdfast_spool_bytes", "Bytes in the spool.", status.spool_bytes),
+        one("holdfast_spool_limit_bytes", "Above this, writes get 503 SlowDown.", status.spool_limit),
+        per_grid(
+            "holdfast_grid_up", "1 while the grid's probe finds it.", [float(grid.state == "up") for grid in grids]
+        ),
+        per_grid("holdfast_held", "Copies of current versions that the grid holds.", [grid.held for grid in grids]),
+        per_grid("holdfast_held_bytes", "Bytes of these copies.", [grid.held_bytes for grid in grids]),
+        per_grid("holdfast_debts", "Keys that are owed to the grid.", [grid.owed for grid in grids]),
+        per_grid("holdfast_debt_bytes", "Bytes that are owed to the grid.", [grid.owed_bytes for grid in grids]),
+        per_grid(
+            "holdfast_oldest_debt_seconds",
+            "Age of the oldest debt: the grid's lag.",
+            [grid.oldest_debt_s for grid in grids],
+        ),
+        per_grid(
+            "holdfast_debt_eta_seconds",
+            "When what is owed will be paid at the present speed; NaN when nothing is being paid.",
+            [float("nan") if grid.eta_s is None else grid.eta_s for grid in grids],
+        ),
+    ]
+
+
+def node_name() -> str:
+    """How this machine calls itself."""
+    return os.uname().nodename

@@ -1,0 +1,150 @@
+"""Requests on the service and on buckets, listings included, as typed values."""
+
+from holdfast import s3
+from holdfast.errors import S3Error
+from holdfast.limits import BUCKETS_PAGE
+from holdfast.model import replace
+from holdfast.wire.parse import (
+    check_headers,
+    decode_token,
+    expected_of_xml,
+    headers_of,
+    invalid,
+    number,
+    page_limit,
+    refused_header,
+    url_encoded,
+    verify,
+)
+from holdfast.wire.request import Request, check_bucket_name
+from holdfast.wire.xml import malformed, parse_xml
+
+
+def list_buckets(request: Request) -> s3.ListBuckets:
+    query = request.query
+    if query.get("bucket-region"):
+        raise S3Error(
+            "NotImplemented",
+            "The parameter bucket-region asks for functionality that is not implemented.",
+            fields={"Parameter": "bucket-region"},
+        )
+    limit = number(query, "max-buckets", 0, least=1, most=BUCKETS_PAGE)
+    return s3.ListBuckets(query.get("prefix", ""), decode_token(query.get("continuation-token", "")), limit or None)
+
+
+def create_bucket(request: Request) -> s3.CreateBucket:
+    """The body, when there is one, is for `fill_bucket`."""
+    check_bucket_name(request.bucket)
+    headers = headers_of(request)
+    check_headers(headers)
+    if headers.get("x-amz-object-ownership", "BucketOwnerEnforced") != "BucketOwnerEnforced":
+        raise refused_header("x-amz-object-ownership")
+    if headers.get("x-amz-bucket-object-lock-enabled", "false").lower() != "false":
+        raise refused_header("x-amz-bucket-object-lock-enabled")
+    if headers.get("x-amz-bucket-namespace", "global") != "global":
+        raise refused_header("x-amz-bucket-namespace")
+    return s3.CreateBucket(request.bucket, acl=headers.get("x-amz-acl", ""), expected=expected_of_xml(headers))
+
+
+def fill_bucket(ask: s3.CreateBucket, body: bytes) -> s3.CreateBucket:
+    """The request with the region that its body names. No body means the region of the endpoint."""
+    verify(ask.expected, body)
+    if not body.strip():
+        return ask
+    root = parse_xml(body, "CreateBucketConfiguration")
+    for child in root.children:
+        if child.name in ("Location", "Bucket") or (child.name == "Tags" and child.children):
+            raise S3Error(
+                "NotImplemented",
+                f"The element {child.name} asks for functionality that is not implemented.",
+                fields={"Element": child.name},
+            )
+        if child.name not in ("LocationConstraint", "Tags"):
+            raise malformed(f"{child.name} in CreateBucketConfiguration")
+    region = (root.get("LocationConstraint") or "").strip()
+    return replace(ask, region=region)
+
+
+def head_bucket(request: Request) -> s3.HeadBucket:
+    return s3.HeadBucket(request.bucket)
+
+
+def delete_bucket(request: Request) -> s3.DeleteBucket:
+    return s3.DeleteBucket(request.bucket)
+
+
+def get_bucket_location(request: Request) -> s3.GetBucketLocation:
+    return s3.GetBucketLocation(request.bucket)
+
+
+def get_bucket_versioning(request: Request) -> s3.GetBucketVersioning:
+    return s3.GetBucketVersioning(request.bucket)
+
+
+def list_objects(request: Request) -> s3.ListObjects:
+    query = request.query
+    marker = query.get("marker", "")
+    return s3.ListObjects(
+        request.bucket,
+        v2=False,
+        prefix=query.get("prefix", ""),
+        delimiter=query.get("delimiter", ""),
+        after=marker,
+        limit=page_limit(query, "max-keys"),
+        encode=url_encoded(query),
+        marker=marker,
+    )
+
+
+def list_objects_v2(request: Request) -> s3.ListObjects:
+    """A continuation token outweighs `start-after`."""
+    query = request.query
+    if query["list-type"] != "2":
+        raise invalid("list-type", query["list-type"], "Invalid List Type specified in Request")
+    token = query.get("continuation-token")
+    start_after = query.get("start-after")
+    return s3.ListObjects(
+        request.bucket,
+        v2=True,
+        prefix=query.get("prefix", ""),
+        delimiter=query.get("delimiter", ""),
+        after=decode_token(token) if token else start_after or "",
+        limit=page_limit(query, "max-keys"),
+        encode=url_encoded(query),
+        fetch_owner=query.get("fetch-owner", "").lower() == "true",
+        start_after=start_after,
+        token=token,
+    )
+
+
+def list_versions(request: Request) -> s3.ListVersions:
+    query = request.query
+    key_marker, version_marker = query.get("key-marker", ""), query.get("version-id-marker", "")
+    if version_marker and not key_marker:
+        raise invalid(
+            "version-id-marker", version_marker, "A version-id marker cannot be specified without a key marker."
+        )
+    return s3.ListVersions(
+        request.bucket,
+        prefix=query.get("prefix", ""),
+        delimiter=query.get("delimiter", ""),
+        key_marker=key_marker,
+        version_marker=version_marker,
+        limit=page_limit(query, "max-keys"),
+        encode=url_encoded(query),
+    )
+
+
+def list_uploads(request: Request) -> s3.ListMultipartUploads:
+    """An upload marker without a key marker is ignored, as in S3."""
+    query = request.query
+    key_marker = query.get("key-marker", "")
+    return s3.ListMultipartUploads(
+        request.bucket,
+        prefix=query.get("prefix", ""),
+        delimiter=query.get("delimiter", ""),
+        key_marker=key_marker,
+        upload_marker=query.get("upload-id-marker", "") if key_marker else "",
+        limit=page_limit(query, "max-uploads"),
+        encode=url_encoded(query),
+    )
