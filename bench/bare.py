@@ -5,6 +5,7 @@ Run by the bench as a process of its own: `python -m bench.bare PORT`.
 
 import asyncio
 import sys
+from typing import cast
 
 import httptools
 import uvloop
@@ -19,8 +20,7 @@ class _Bare(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)

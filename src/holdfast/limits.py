@@ -131,8 +131,8 @@ INDEX_LOCK_S: Final = 10.0
 """Longest wait for another process's transaction before a change fails as SlowDown."""
 INDEX_BUSY_MS: Final = 2000
 """Longest wait for SQLite's own locks, which are held only while a log is recovered or set up."""
-INDEX_PAGE_BYTES: Final = 8 * KIB
-"""Page of the index: large enough that an inline body takes few of them, small enough that a change of one row logs little."""
+INDEX_PAGE_BYTES: Final = 4 * KIB
+"""Page of the index: a commit logs whole pages, so small ones make small changes cheap."""
 INDEX_WRITE_CACHE_BYTES: Final = 32 * MIB
 """Pages that the writing connection of a process keeps."""
 INDEX_READ_CACHE_BYTES: Final = 32 * MIB
@@ -215,7 +215,8 @@ RECONCILE_BATCH: Final = 500
 """Keys looked at in one transaction of the policy walk."""
 RECONCILE_S: Final = 60.0
 """Interval at which buckets are compared with their policies."""
-SWEEP_S: Final = 60.0
+KEEPER_SWEEP_S: Final = 60.0
+"""Interval of the keeper that removes what has expired."""
 TRIM_BATCH: Final = 256
 """Inline bodies looked at in one transaction of the sweep."""
 SCRUB_BATCH: Final = 16

@@ -15,8 +15,6 @@ from holdfast.limits import BLOCK_BYTES
 T = TypeVar("T")
 
 DecodeError = msgspec.DecodeError
-"""What `unpack` raises."""
-DecodeError = msgspec.DecodeError
 """Data is not what it should be."""
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.errors import S3Error
@@ -38,11 +38,13 @@ def test_entity_tags_are_listed_without_quotes(text: str, etags: tuple[str, ...]
     assert parse_etags(text) == etags
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_characters='"'), min_size=1).filter(lambda tag: tag != "*"), max_size=5))
 def test_any_quoted_tags_come_back(tags: list[str]) -> None:
     assert parse_etags(", ".join(f'"{tag}"' for tag in tags)) == tuple(tags)
 
 
+@settings(deadline=None)
 @given(st.text() | st.text(alphabet='W/"*, \t'))
 def test_any_text_is_a_list_of_tags(text: str) -> None:
     assert all(isinstance(tag, str) for tag in parse_etags(text))
@@ -96,6 +98,7 @@ def test_a_leap_second_is_a_time() -> None:
     assert parse_http_date("Sat, 31 Dec 2016 23:59:60 GMT") == parse_http_date("Sat, 31 Dec 2016 23:59:59 GMT")
 
 
+@settings(deadline=None)
 @given(SECONDS, st.integers(0, 999))
 def test_dates_are_written_as_the_standard_library_does(at_s: int, ms: int) -> None:
     when = datetime.fromtimestamp(at_s, UTC)
@@ -104,6 +107,7 @@ def test_dates_are_written_as_the_standard_library_does(at_s: int, ms: int) -> N
     assert parse_http_date(http_date(at_s * 1000 + ms)) == at_s * 1000
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_a_date_or_none(text: str) -> None:
     assert parse_http_date(text) is None
@@ -140,12 +144,14 @@ def test_one_byte_range_is_read_and_everything_else_ignored(text: str, ask: Rang
     assert parse_range(text) == ask
 
 
+@settings(deadline=None)
 @given(st.text() | st.text(alphabet="bytes=0123456789-, "))
 def test_any_text_is_a_range_or_none(text: str) -> None:
     ask = parse_range(text)
     assert ask is None or ask.first is not None or ask.suffix is not None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**18), st.integers(0, 10**6))
 def test_a_copy_range_is_a_span(first: int, more: int) -> None:
     assert parse_copy_range(f"bytes={first}-{first + more}") == Span(first, first + more + 1)

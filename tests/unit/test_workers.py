@@ -61,7 +61,7 @@ class Program:
 
     def __init__(self, *arguments: str) -> None:
         command = [sys.executable, "-c", PROGRAM, *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
         self.port = int(self.line())
 
     def line(self) -> str:
@@ -106,6 +106,16 @@ def test_a_signal_lets_requests_in_progress_finish(workers: int, number: signal.
         assert program.process.wait(20) == 0
         with pytest.raises(ConnectionRefusedError):
             program.ask()
+
+
+def test_a_signal_to_the_whole_group_counts_once() -> None:
+    with running("2") as program:
+        program.ready(2)
+        sock = program.ask("/slow")
+        assert program.line() == "slow"
+        os.killpg(program.process.pid, signal.SIGINT)
+        program.answer(sock)
+        assert program.process.wait(20) == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])

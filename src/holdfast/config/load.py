@@ -95,7 +95,7 @@ def _default_grids() -> tuple[GridSettings, ...]:
 
 def _complete(policies: dict[str, PolicySettings], grids: tuple[GridSettings, ...]) -> dict[str, PolicySettings]:
     """Policies that say nothing of grids have all of them, and there is always a default policy."""
-    everywhere = tuple(grid.name for grid in grids)
+    everywhere = tuple(dict.fromkeys(grid.name for grid in grids))
     return {
         name: PolicySettings(terms.grids or everywhere, terms.ack, terms.outage)
         for name, terms in ({STANDARD: PolicySettings()} | policies).items()

@@ -26,8 +26,9 @@ _SIZES: Final = {
     "TB": 1000**4,
     "PB": 1000**5,
 }
+_SIZE_MAX: Final = 4096 * 1024 * TIB
 _DURATIONS: Final = {"d": 86_400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
-_AMOUNT: Final = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)\s*", re.ASCII)
+_AMOUNT: Final = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)\s*", re.ASCII)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 
@@ -179,8 +180,8 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def _read_size(raw: object) -> int:
-    if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0:
-        return raw
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        raw = str(raw)
     remedy = 'Write a number and a unit: "64MiB", "200GiB", "2TB".'
     found = _AMOUNT.fullmatch(raw) if isinstance(raw, str) else None
     if found is None:
@@ -191,7 +192,10 @@ def _read_size(raw: object) -> int:
     if factor is None:
         hint = f"Write {unit.upper()}iB (1024) or {unit.upper()}B (1000)." if unit.upper() in tuple("KMGTP") else remedy
         raise Unreadable(f'"{raw}" has no unit of size that is known.', hint)
-    return round(float(number) * factor) if "." in number else int(number) * factor
+    size_bytes = round(float(number) * factor) if "." in number else int(number) * factor
+    if size_bytes > _SIZE_MAX:
+        raise Unreadable(f'"{raw}" is more than there can be.', remedy)
+    return size_bytes
 
 
 def show_size(size_bytes: int) -> str:

@@ -40,9 +40,7 @@ class FilesSource:
 
     __slots__ = ("_crew", "_handover", "files", "size")
 
-    def __init__(
-        self, paths: Sequence[Path], size: int, handover: bool = False, *, crew: Crew | None = None
-    ) -> None:
+    def __init__(self, paths: Sequence[Path], size: int, handover: bool = False, *, crew: Crew | None = None) -> None:
         self.files = tuple(paths)
         self.size = size
         self._handover = handover

@@ -75,12 +75,14 @@ STEPS: Final[tuple[Step, ...]] = (
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX spool_owner ON spool (owner);
 
+        -- A debt carries the sequence number of its key's current version or tombstone, and moves along when the key
+        -- changes: so recent debts lie together, and all debts of a key are found by that number.
         -- due_ms is the moment from which anybody may claim it; while a holder has it, the end of the lease.
         CREATE TABLE debt (
+            seq         INTEGER NOT NULL,
+            grid        INTEGER NOT NULL,
             bucket      INTEGER NOT NULL,
             key         BLOB    NOT NULL,
-            grid        INTEGER NOT NULL,
-            seq         INTEGER NOT NULL,   -- of the current version or tombstone
             size        INTEGER NOT NULL,
             since_ms    INTEGER NOT NULL,   -- when the oldest unpaid change was made
             due_ms      INTEGER NOT NULL,
@@ -88,7 +90,7 @@ STEPS: Final[tuple[Step, ...]] = (
             holder      TEXT    NOT NULL,
             next_ms     INTEGER NOT NULL,   -- when the first change after the claim was made, 0: none
             reason      TEXT    NOT NULL,
-            PRIMARY KEY (bucket, key, grid)
+            PRIMARY KEY (seq, grid)
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX debt_due ON debt (grid, due_ms);
         CREATE INDEX debt_since ON debt (grid, since_ms);

@@ -237,7 +237,7 @@ class SqliteIndex:
 
     async def release_leases(self, holder: str) -> int:
         freed = 0
-        after: debts.Place = (0, b"", 0)
+        after: debts.Place = (0, 0)
         while True:
             with _READING:
                 places, after, more = debts.leased_by(self._reader, holder, after)

@@ -116,17 +116,18 @@ class Batch:
 
     def next_seq(self) -> int:
         """A number above all that were given before."""
-        self.seq += 1
-        return self.seq
+        seq: int = self.seq + 1
+        self.seq = seq
+        return seq
 
     def bucket(self, name: str) -> int:
         """The number of a bucket. Raises NoSuchBucket."""
-        number: int | None = self._buckets.get(name)
+        number = self._buckets.get(name)
         if number is None:
-            number = self.execute("SELECT id FROM bucket WHERE name = ? AND deleted_ms IS NULL", (name,)).get
-            if number is None:
+            found: int | None = self.execute("SELECT id FROM bucket WHERE name = ? AND deleted_ms IS NULL", (name,)).get
+            if found is None:
                 raise S3Error("NoSuchBucket", fields={"BucketName": name})
-            self._buckets[name] = number
+            number = self._buckets[name] = found
         return number
 
     def buckets_changed(self) -> None:

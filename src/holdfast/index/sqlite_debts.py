@@ -9,7 +9,7 @@ attempts and the ends of leases. A debt whose lease ended stays with its holder 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -23,15 +23,34 @@ from holdfast.index.sqlite_objects import (
     release,
     version_of,
 )
-from holdfast.index.sqlite_owe import owe_more, owed, settle_debt
+from holdfast.index.sqlite_owe import drop_debt, owe_more, owed
 from holdfast.limits import READ_SLICE
 from holdfast.model import Copy, Version, pack
 
 DUE = (
-    "SELECT bucket, key, seq, since_ms, attempts FROM debt INDEXED BY debt_due"
+    "SELECT seq, bucket, key, since_ms, attempts FROM debt INDEXED BY debt_due"
     " WHERE grid = ? AND due_ms <= ? ORDER BY due_ms LIMIT ?"
 )
 """Debts of a grid that anybody may claim, the soonest due first: one walk along `debt_due`."""
+
+_CURRENT = (
+    "coalesce((SELECT seq FROM object WHERE bucket = ?1 AND key = ?2),"
+    " (SELECT seq FROM tombstone WHERE bucket = ?1 AND key = ?2))"
+)
+"""The number under which the debts of a key are kept."""
+
+_OF_KEY = _CURRENT.replace("?1", "(SELECT id FROM bucket WHERE name = ?1)")
+
+
+class _Lease(NamedTuple):
+    """A debt as its holder finds it again."""
+
+    seq: int
+    bucket: int
+    size: int
+    since_ms: int
+    next_ms: int
+    attempts: int
 
 
 def claim(batch: Batch, grid: int, holder: str, now_ms: int, lease_until_ms: int, limit: int) -> tuple[Debt, ...]:
@@ -45,19 +64,18 @@ def claim_key(
 ) -> Debt | None:
     """Take one debt unless a lease of it runs."""
     row = batch.execute(
-        "SELECT bucket, key, seq, since_ms, attempts FROM debt"
-        " WHERE bucket = (SELECT id FROM bucket WHERE name = ?) AND key = ? AND grid = ?"
-        " AND (holder = '' OR due_ms <= ?)",
+        f"SELECT seq, bucket, key, since_ms, attempts FROM debt WHERE seq = {_OF_KEY} AND grid = ?3"
+        " AND (holder = '' OR due_ms <= ?4)",
         (bucket, key, grid, now_ms),
     ).get
     return None if row is None else _take(batch, grid, row, holder, lease_until_ms)
 
 
 def _take(batch: Batch, grid: int, row: Sequence[Any], holder: str, lease_until_ms: int) -> Debt:
-    bucket, key, seq, since_ms, attempts = row
+    seq, bucket, key, since_ms, attempts = row
     batch.execute(
-        "UPDATE debt SET holder = ?, due_ms = ?, next_ms = 0 WHERE bucket = ? AND key = ? AND grid = ?",
-        (holder, lease_until_ms, bucket, key, grid),
+        "UPDATE debt SET holder = ?, due_ms = ?, next_ms = 0 WHERE seq = ? AND grid = ?",
+        (holder, lease_until_ms, seq, grid),
     )
     name, policy = batch.execute("SELECT name, policy FROM bucket WHERE id = ?", (bucket,)).get
     version = _current(batch, bucket, key)
@@ -72,27 +90,28 @@ def _current(batch: Batch, bucket: int, key: bytes) -> Version | None:
     return None if row is None else version_of(row, row[9], batch.grids)
 
 
+def _lease(batch: Batch, debt: Debt) -> _Lease | None:
+    """A debt while its holder still has it, under whichever number it has now."""
+    row = batch.execute(
+        "SELECT seq, bucket, size, since_ms, next_ms, attempts FROM debt WHERE seq = ? AND grid = ? AND holder = ?",
+        (debt.seq, debt.grid, debt.holder),
+    ).get
+    if row is None:
+        row = batch.execute(
+            "SELECT seq, bucket, size, since_ms, next_ms, attempts FROM debt"
+            f" WHERE seq = {_OF_KEY} AND grid = ?3 AND holder = ?4",
+            (debt.bucket, debt.key.encode(), debt.grid, debt.holder),
+        ).get
+    return None if row is None else _Lease._make(row)
+
+
 def renew(batch: Batch, debt: Debt, lease_until_ms: int) -> bool:
     """Extend a lease; False when somebody else has the debt, or nobody."""
-    key = debt.key.encode()
-    found = _held(batch, debt, key)
-    if found is None:
+    lease = _lease(batch, debt)
+    if lease is None:
         return False
-    batch.execute(
-        "UPDATE debt SET due_ms = ? WHERE bucket = ? AND key = ? AND grid = ?",
-        (lease_until_ms, found[0], key, debt.grid),
-    )
+    batch.execute("UPDATE debt SET due_ms = ? WHERE seq = ? AND grid = ?", (lease_until_ms, lease.seq, debt.grid))
     return True
-
-
-def _held(batch: Batch, debt: Debt, key: bytes) -> tuple[int, int, int, int, int, int] | None:
-    """The row of a debt (bucket, seq, size, since_ms, next_ms, attempts) while its holder still has it."""
-    found: tuple[int, int, int, int, int, int] | None = batch.execute(
-        "SELECT bucket, seq, size, since_ms, next_ms, attempts FROM debt"
-        " WHERE bucket = (SELECT id FROM bucket WHERE name = ?) AND key = ? AND grid = ? AND holder = ?",
-        (debt.bucket, key, debt.grid, debt.holder),
-    ).get
-    return found
 
 
 def settle(batch: Batch, payments: Sequence[Payment]) -> Settled:
@@ -101,37 +120,36 @@ def settle(batch: Batch, payments: Sequence[Payment]) -> Settled:
     released: list[str] = []
     for payment in payments:
         debt = payment.debt
-        key = debt.key.encode()
-        found = _held(batch, debt, key)
-        if found is None:
+        lease = _lease(batch, debt)
+        if lease is None:
             continue
-        bucket, seq, size, since_ms, next_ms, _ = found
-        if seq != debt.seq:
+        if lease.seq != debt.seq:
             # What was paid is the change that was current at the claim; the ones after it are still owed.
             batch.execute(
                 "UPDATE debt SET holder = '', due_ms = ?, since_ms = ?, next_ms = 0, attempts = 0"
-                " WHERE bucket = ? AND key = ? AND grid = ?",
-                (batch.now_ms, next_ms or since_ms, bucket, key, debt.grid),
+                " WHERE seq = ? AND grid = ?",
+                (batch.now_ms, lease.next_ms or lease.since_ms, lease.seq, debt.grid),
             )
             continue
-        settle_debt(batch, bucket, key, debt.grid, size)
+        drop_debt(batch, lease.seq, debt.grid, lease.size)
         batch.delta(debt.grid).paid += 1
         paid += 1
         etag = payment.etag if debt.grid in batch.grids.live else None
-        released.extend(_confirm(batch, bucket, key, debt.grid, etag))
+        released.extend(_confirm(batch, lease, debt, etag))
     return Settled(paid, tuple(released))
 
 
-def _confirm(batch: Batch, bucket: int, key: bytes, grid: int, etag: str | None) -> tuple[str, ...]:
+def _confirm(batch: Batch, lease: _Lease, debt: Debt, etag: str | None) -> tuple[str, ...]:
     """A grid matches the index for a key: note its copy, and see what the last debt leaves."""
+    bucket, key = lease.bucket, debt.key.encode()
     row = batch.execute("SELECT size, copies, spool FROM object WHERE bucket = ? AND key = ?", (bucket, key)).get
-    owing = batch.execute("SELECT 1 FROM debt WHERE bucket = ? AND key = ? LIMIT 1", (bucket, key)).get
+    owing = batch.execute("SELECT 1 FROM debt WHERE seq = ? LIMIT 1", (lease.seq,)).get
     if row is None:
         if owing is None:
             end_tombstone(batch, bucket, key)
         return ()
     size, packed, owner = row
-    copies = move_copy(batch, batch.grids.present(read_copies(packed)), grid, etag, size)
+    copies = move_copy(batch, batch.grids.present(read_copies(packed)), debt.grid, etag, size)
     released: tuple[str, ...] = ()
     if owner and owing is None and copies:
         released = release(batch, owner)
@@ -157,40 +175,35 @@ def postpone(batch: Batch, delays: Sequence[Delay]) -> None:
     """Debts could not be paid: give them back."""
     for delay in delays:
         debt = delay.debt
-        key = debt.key.encode()
-        found = _held(batch, debt, key)
-        if found is None:
+        lease = _lease(batch, debt)
+        if lease is None:
             continue
-        bucket, seq, _, _, _, attempts = found
         # A change since the claim is due at once, as it is without a lease.
-        due_ms = delay.due_ms if seq == debt.seq else min(delay.due_ms, batch.now_ms)
+        due_ms = delay.due_ms if lease.seq == debt.seq else min(delay.due_ms, batch.now_ms)
         batch.execute(
-            "UPDATE debt SET holder = '', due_ms = ?, next_ms = 0, attempts = ?, reason = ?"
-            " WHERE bucket = ? AND key = ? AND grid = ?",
-            (due_ms, attempts + delay.counts, delay.reason, bucket, key, debt.grid),
+            "UPDATE debt SET holder = '', due_ms = ?, next_ms = 0, attempts = ?, reason = ? WHERE seq = ? AND grid = ?",
+            (due_ms, lease.attempts + delay.counts, delay.reason, lease.seq, debt.grid),
         )
 
 
-Place = tuple[int, bytes, int]
-"""Bucket, key and grid of a debt."""
+Place = tuple[int, int]
+"""Sequence number and grid of a debt."""
 
 
 def leased_by(connection: apsw.Connection, holder: str, after: Place) -> tuple[list[Place], Place, bool]:
     """Debts of a holder among the next rows after a place, the last place looked at, and whether there are more."""
     rows: list[tuple[Any, ...]] = connection.execute(
-        "SELECT bucket, key, grid, holder FROM debt WHERE (bucket, key, grid) > (?, ?, ?)"
-        " ORDER BY bucket, key, grid LIMIT ?",
+        "SELECT seq, grid, holder FROM debt WHERE (seq, grid) > (?, ?) ORDER BY seq, grid LIMIT ?",
         (*after, READ_SLICE),
     ).fetchall()
-    places: list[Place] = [(row[0], row[1], row[2]) for row in rows if row[3] == holder]
-    return places, rows[-1][:3] if rows else after, len(rows) == READ_SLICE
+    places: list[Place] = [(row[0], row[1]) for row in rows if row[2] == holder]
+    return places, rows[-1][:2] if rows else after, len(rows) == READ_SLICE
 
 
 def read_grids(connection: apsw.Connection, bucket: str, key: bytes) -> tuple[int, ...]:
     """Grids that are owed a key."""
     rows: list[tuple[Any, ...]] = connection.execute(
-        "SELECT grid FROM debt WHERE bucket = (SELECT id FROM bucket WHERE name = ?) AND key = ? ORDER BY grid",
-        (bucket, key),
+        f"SELECT grid FROM debt WHERE seq = {_OF_KEY} ORDER BY grid", (bucket, key)
     ).fetchall()
     return tuple([row[0] for row in rows])
 
@@ -200,8 +213,7 @@ def release_leases(batch: Batch, holder: str, places: Sequence[Place]) -> int:
     before = batch.connection.total_changes()
     for place in places:
         batch.execute(
-            "UPDATE debt SET holder = '', due_ms = ?, next_ms = 0"
-            " WHERE bucket = ? AND key = ? AND grid = ? AND holder = ?",
+            "UPDATE debt SET holder = '', due_ms = ?, next_ms = 0 WHERE seq = ? AND grid = ? AND holder = ?",
             (batch.now_ms, *place, holder),
         )
     return batch.connection.total_changes() - before
@@ -223,6 +235,6 @@ def suspect(batch: Batch, bucket: str, key: bytes, seq: int, grid: int, now_ms: 
         "UPDATE object SET copies = ? WHERE bucket = ? AND key = ?",
         (pack(move_copy(batch, copies, grid, None, size)), number, key),
     )
-    debts = [debt for debt in owed(batch, number, key) if debt.grid == grid]
-    owe_more(batch, number, key, seq, size, (grid,), debts, now_ms, reason="suspect")
+    debts = [debt for debt in owed(batch, seq) if debt.grid == grid]
+    owe_more(batch, number, key, seq, size, (grid,), seq, debts, now_ms, reason="suspect")
     return True

@@ -12,7 +12,7 @@ import apsw
 from holdfast.index.interface import GridRow, GridSums
 from holdfast.index.sqlite_batch import Batch, Steps
 from holdfast.index.sqlite_objects import drop_body, end_tombstone, read_copies
-from holdfast.index.sqlite_owe import owe_anew, owed, settle_debt
+from holdfast.index.sqlite_owe import drop_debt, owe_anew, owed
 from holdfast.limits import COMMIT_SLICE
 
 
@@ -51,9 +51,9 @@ def inherit(batch: Batch, heir: int, limit: int) -> Steps[int]:
         ).fetchall()
         for bucket, key, seq, size, since_ms in rows:
             looked += 1
-            settle_debt(batch, bucket, key, retired, size)
+            drop_debt(batch, seq, retired, size)
             current = batch.execute("SELECT 1 FROM object WHERE bucket = ? AND key = ?", (bucket, key)).get
-            others = owed(batch, bucket, key)
+            others = owed(batch, seq)
             if current is None:
                 if not others:
                     end_tombstone(batch, bucket, key)
@@ -82,7 +82,7 @@ def reconcile(
             held = {copy.grid for copy in batch.grids.present(read_copies(packed))}
             missing = needed ^ held
             if missing:
-                missing.difference_update([debt.grid for debt in owed(batch, bucket, key)])
+                missing.difference_update([debt.grid for debt in owed(batch, seq)])
                 owe_anew(batch, bucket, key, seq, size, missing, now_ms, reason="policy")
         looked += len(rows)
         after = rows[-1][0]
@@ -109,7 +109,7 @@ def trim(batch: Batch, keep_bytes: int, after: int, limit: int) -> Steps[tuple[i
             looked += 1
             if batch.inline_bytes <= keep_bytes:
                 break
-            if not batch.grids.present(read_copies(packed)) or owed(batch, bucket, key):
+            if not batch.grids.present(read_copies(packed)) or owed(batch, seq):
                 continue
             batch.execute("UPDATE object SET inline = 0 WHERE bucket = ? AND key = ?", (bucket, key))
             freed += drop_body(batch, seq)

@@ -13,7 +13,7 @@ import apsw
 from holdfast.errors import S3Error
 from holdfast.index.interface import Deleted, NewVersion, SpoolFile, Written
 from holdfast.index.sqlite_batch import Batch, GridBook, Steps
-from holdfast.index.sqlite_owe import Owed, owe_anew, owe_more, owed
+from holdfast.index.sqlite_owe import owe_anew, owe_more, owed
 from holdfast.limits import COMMIT_SLICE
 from holdfast.model import Copy, Facts, Layout, Presence, Version, WriteCondition, pack, unpacker
 from holdfast.s3 import DeleteAsk
@@ -134,9 +134,8 @@ def write(
             values,
         )
         # Only a tombstone can have left debts behind, and there are few of them.
-        debts: list[Owed] = []
-        if batch.tombstones and end_tombstone(batch, bucket, key):
-            debts = owed(batch, bucket, key)
+        before = end_tombstone(batch, bucket, key) if batch.tombstones else 0
+        debts = owed(batch, before) if before else []
     else:
         released = leave(batch, bucket, prior)
         batch.execute(
@@ -144,7 +143,8 @@ def write(
             " crc = ?, inline = ?, layout = ?, spool = ? WHERE bucket = ? AND key = ?",
             values,
         )
-        debts = owed(batch, bucket, key)
+        before = prior.seq
+        debts = owed(batch, before)
         wanted.update(forget_copies(batch, prior))
     batch.objects += 1
     batch.object_bytes += change.size
@@ -164,6 +164,7 @@ def write(
             seq,
             change.size,
             wanted,
+            before,
             debts,
             batch.now_ms,
             ours=ours,
@@ -203,12 +204,12 @@ def _delete_one(
     released.extend(leave(batch, bucket, prior))
     batch.execute("DELETE FROM object WHERE bucket = ? AND key = ?", (bucket, key))
     wanted = grids | forget_copies(batch, prior)
-    debts = owed(batch, bucket, key)
+    debts = owed(batch, prior.seq)
     if wanted or debts:
         seq = batch.next_seq()
         batch.execute("INSERT INTO tombstone (bucket, key, seq, at_ms) VALUES (?, ?, ?, ?)", (bucket, key, seq, now_ms))
         batch.tombstones += 1
-        owe_more(batch, bucket, key, seq, 0, wanted, debts, now_ms)
+        owe_more(batch, bucket, key, seq, 0, wanted, prior.seq, debts, now_ms)
     return Deleted(True)
 
 
@@ -261,11 +262,15 @@ def forget_copies(batch: Batch, prior: Prior) -> set[int]:
     return holders
 
 
-def end_tombstone(batch: Batch, bucket: int, key: bytes) -> bool:
-    """Forget a deletion. False when there was none."""
-    rows = batch.execute("DELETE FROM tombstone WHERE bucket = ? AND key = ? RETURNING seq", (bucket, key)).fetchall()
-    batch.tombstones -= len(rows)
-    return bool(rows)
+def end_tombstone(batch: Batch, bucket: int, key: bytes) -> int:
+    """Forget a deletion. Returns its sequence number, 0 when there was none."""
+    seq: int | None = batch.execute(
+        "DELETE FROM tombstone WHERE bucket = ? AND key = ? RETURNING seq", (bucket, key)
+    ).get
+    if seq is None:
+        return 0
+    batch.tombstones -= 1
+    return seq
 
 
 def read_tombstone(connection: apsw.Connection, bucket: str, key: bytes) -> int | None:

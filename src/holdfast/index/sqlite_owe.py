@@ -21,11 +21,9 @@ class Owed(NamedTuple):
     next_ms: int
 
 
-def owed(batch: Batch, bucket: int, key: bytes) -> list[Owed]:
-    """All debts of a key."""
-    rows = batch.execute(
-        "SELECT grid, size, due_ms, holder, next_ms FROM debt WHERE bucket = ? AND key = ?", (bucket, key)
-    ).fetchall()
+def owed(batch: Batch, seq: int) -> list[Owed]:
+    """All debts of the key whose current version or tombstone has this number."""
+    rows = batch.execute("SELECT grid, size, due_ms, holder, next_ms FROM debt WHERE seq = ?", (seq,)).fetchall()
     return [Owed._make(row) for row in rows]
 
 
@@ -52,9 +50,9 @@ def owe_anew(
         else:
             due_ms, keeper = now_ms, ""
         batch.execute(
-            "INSERT INTO debt (bucket, key, grid, seq, size, since_ms, due_ms, attempts, holder, next_ms, reason)"
+            "INSERT INTO debt (seq, grid, bucket, key, size, since_ms, due_ms, attempts, holder, next_ms, reason)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?)",
-            (bucket, key, grid, seq, size, now_ms, due_ms, keeper, reason),
+            (seq, grid, bucket, key, size, now_ms, due_ms, keeper, reason),
         )
         batch.debts += 1
         delta = batch.delta(grid)
@@ -70,6 +68,7 @@ def owe_more(
     seq: int,
     size: int,
     grids: Iterable[int],
+    before: int,
     debts: list[Owed],
     now_ms: int,
     *,
@@ -78,7 +77,7 @@ def owe_more(
     until_ms: int = 0,
     reason: str = "",
 ) -> tuple[int, ...]:
-    """A key changed that has debts already: those go over to the new sequence number, the others of `grids` are
+    """A key changed that has `debts` under the number `before`: those go over to `seq`, the others of `grids` are
     recorded. A running lease stays; a free debt is due at once, or claimed where `ours` names it. Returns the claimed."""
     claimed: list[int] = []
     for debt in debts:
@@ -89,9 +88,8 @@ def owe_more(
             claimed.append(debt.grid)
             due_ms, keeper = until_ms, holder
         batch.execute(
-            "UPDATE debt SET seq = ?, size = ?, due_ms = ?, holder = ?, next_ms = ?"
-            " WHERE bucket = ? AND key = ? AND grid = ?",
-            (seq, size, due_ms, keeper, next_ms, bucket, key, debt.grid),
+            "UPDATE debt SET seq = ?, size = ?, due_ms = ?, holder = ?, next_ms = ? WHERE seq = ? AND grid = ?",
+            (seq, size, due_ms, keeper, next_ms, before, debt.grid),
         )
         batch.delta(debt.grid).debt_bytes += size - debt.size
     known = {debt.grid for debt in debts}
@@ -102,9 +100,9 @@ def owe_more(
     return (*claimed, *anew)
 
 
-def settle_debt(batch: Batch, bucket: int, key: bytes, grid: int, size: int) -> None:
+def drop_debt(batch: Batch, seq: int, grid: int, size: int) -> None:
     """Take a debt away."""
-    batch.execute("DELETE FROM debt WHERE bucket = ? AND key = ? AND grid = ?", (bucket, key, grid))
+    batch.execute("DELETE FROM debt WHERE seq = ? AND grid = ?", (seq, grid))
     batch.debts -= 1
     delta = batch.delta(grid)
     delta.debts -= 1

@@ -10,7 +10,7 @@ import asyncio
 from holdfast.copies.site import Site
 from holdfast.errors import S3Error
 from holdfast.events import Noted
-from holdfast.limits import LIST_PAGE, SPOOL_ORPHAN_AGE_S, SWEEP_S, TRIM_BATCH, UPLOAD_AGE_S
+from holdfast.limits import KEEPER_SWEEP_S, LIST_PAGE, SPOOL_ORPHAN_AGE_S, TRIM_BATCH, UPLOAD_AGE_S
 
 
 class Sweep:
@@ -30,7 +30,7 @@ class Sweep:
             return 0.0
         await self._uploads()
         await self._orphans()
-        return SWEEP_S
+        return KEEPER_SWEEP_S
 
     async def close(self) -> None:
         """Nothing outlives a step."""

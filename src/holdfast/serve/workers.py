@@ -62,13 +62,14 @@ def listen(host: str, port: int) -> list[socket.socket]:
 async def until_stopped(reload: Callable[[], None] | None = None) -> None:
     """Return at the first SIGTERM or SIGINT; from then on a second one ends the process at once.
 
-    Call it once per process. `reload` is called at SIGHUP. A worker whose parent died ends at once.
+    Call it once per process. `reload` is called at SIGHUP. To a worker a second one means nothing: terminals and
+    service managers signal all processes, and its parent does too. A worker whose parent died ends at once.
     """
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
 
     def stop() -> None:
-        if told.is_set():
+        if told.is_set() and _parent_pipe is None:
             os._exit(_AT_ONCE)
         told.set()
 
@@ -172,10 +173,10 @@ class _Parent:
     def _obey(self, numbers: bytes) -> None:
         for number in numbers:
             if number in _STOPS:
+                self._signal(signal.SIGKILL if self._stopping else signal.SIGTERM)
                 self._stopping = True
                 for sock in self._sockets:
                     sock.close()
-                self._signal(signal.SIGTERM)
             elif number == signal.SIGHUP:
                 self._signal(signal.SIGHUP)
 
@@ -234,7 +235,7 @@ class _Parent:
 
     def _note_end(self, slot: _Slot, code: int) -> None:
         if self._stopping:
-            self._code = self._code or max(code, 0)
+            self._code = self._code or (code if code >= 0 else _AT_ONCE)
             return
         now_s = self._clock.monotonic_s()
         quick = now_s - slot.began_s < WORKER_RETRY_MAX_S

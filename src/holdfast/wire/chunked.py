@@ -68,7 +68,7 @@ class ChunkDecoder:
         self._previous = signed.signature if signed is not None else ""
         self._promised = b""
         """The signature that the size line of the present chunk bears, or in the end that of the trailers."""
-        self._announced = frozenset(name.strip().lower() for name in trailer_names)
+        self._announced = frozenset(name.strip().lower() for name in trailer_names if name.strip())
         # Trailers behind signed chunks that nobody signed could be exchanged on the way.
         self._allowed = self._announced if self._signed is None or self._seals_trailers else frozenset()
         self._length = decoded_length

@@ -293,15 +293,18 @@ def _trailer(headers: Mapping[str, str]) -> Algorithm | None:
 
 def expected_of_xml(headers: Mapping[str, str], *, checksums: bool = True) -> Expected:
     """What the client says of an XML body. Without `checksums` those in the headers are of something else."""
-    if "x-amz-trailer" in headers:
-        raise refused_header("x-amz-trailer")
     if not checksums:
         headers = {name: value for name, value in headers.items() if name not in _CHECKSUM_HEADERS}
     return expected(headers)
 
 
 def verify(said: Expected, body: bytes) -> None:
-    """Raises BadDigest or XAmzContentSHA256Mismatch when a whole body is not what the client said it is."""
+    """Raises BadDigest or XAmzContentSHA256Mismatch when a whole body is not what the client said it is.
+
+    When a trailer was announced, `said.checksum` must be the one that came, else InvalidRequest.
+    """
+    if said.trailer is not None and (said.checksum is None or said.checksum.algorithm is not said.trailer):
+        raise S3Error("InvalidRequest", f"The trailer {said.trailer.header} was announced and did not come.")
     if said.md5 and hashlib.md5(body, usedforsecurity=False).digest() != said.md5:
         raise S3Error("BadDigest", "The Content-MD5 you specified did not match what we received.")
     if said.sha256 and hashlib.sha256(body).hexdigest() != said.sha256:

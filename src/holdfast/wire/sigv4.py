@@ -180,6 +180,7 @@ def _by_header(
     if "," in proof:
         proof, _, rest = proof.partition(",")
         head = f"{head},{rest}"
+    proof = proof.strip()
     claim = _claim(head) if len(head) <= _CLAIM_CHARS else _parse_claim(head)
     if claim.region != region:
         raise _wrong_region(_malformed, claim.region, region)

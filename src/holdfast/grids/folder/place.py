@@ -16,7 +16,7 @@ from pathlib import Path
 
 from holdfast.clock import Clock
 from holdfast.errors import Reason, Refused, Unavailable
-from holdfast.grids.flush import flush_folder
+from holdfast.grids.folder.flush import flush_folder
 from holdfast.grids.names import PRIVATE
 from holdfast.limits import FOLDER_LEFTOVER_AGE_S
 
@@ -89,10 +89,11 @@ class FolderPlace:
         return self._take(self._offer(), _OFFERED)
 
     def claim(self) -> None:
-        """Make an offered place this index's own, durably; must precede the first change. Raises OSError and NotThere."""
+        """Make sure that this is the attached place and that it is this index's own; precedes every change. Raises
+        OSError and NotThere."""
+        self.check()
         if self._claimed:
             return
-        self.check()
         try:
             os.rename(self._path(_OFFERED), self._path(_IDENTITY))
         except FileNotFoundError:
@@ -110,7 +111,9 @@ class FolderPlace:
                     return
             except (FileNotFoundError, NotADirectoryError):
                 continue
-        raise NotThere(f"its marker {self._show(_IDENTITY)} is missing or another one: is the disk mounted?")
+        raise NotThere(
+            f"{os.fsdecode(self.root)}: its marker {PRIVATE}/{_IDENTITY} is missing or another one: is the disk mounted?"
+        )
 
     # --- the marker ---
 

@@ -107,9 +107,7 @@ class Flusher:
         self.whole: bytes | None = None
         """A directory whose whole file system may be flushed at once; None where that flushes nothing."""
 
-    def submit(
-        self, act: Callable[Concatenate[Dirty, P], R], *args: P.args, **kwargs: P.kwargs
-    ) -> "asyncio.Future[R]":
+    def submit(self, act: Callable[Concatenate[Dirty, P], R], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[R]":
         """Begin `act(dirty, ...)` and return a future that has its result once all of it is durable.
 
         A change whose future is cancelled before it began is dropped. The future raises what `act` raised, or Unfinished when

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from holdfast.grids.folder_files import Bytes, begin_file, finish_file, write_all
+from holdfast.grids.folder.files import Bytes, begin_file, finish_file, write_all
 from holdfast.limits import BLOCK_BYTES
 
 _FICLONE = 0x40049409

@@ -16,10 +16,11 @@ from holdfast.grids import names
 _FOLDER, _PLAIN, _HARD = 0, 1, 2
 """Kinds, in the order in which they come when their keys are equal: an object's plain form comes first."""
 
-_Entry = tuple[bytes, int, bytes, bool, tuple[bytes, bytes]]
+_Cut = tuple[bytes, int, bytes]
+_Entry = tuple[bytes, int, bytes, bool, _Cut]
 """Smallest key below it (or the key), kind, path, whether it is in the hard tree, and after which entry of it to go on."""
 
-_START = (b"", b"")
+_START: _Cut = (b"", -1, b"")
 
 
 def walk(folder: bytes, *, prefix: bytes, after: bytes, page: int) -> Iterator[tuple[str, os.stat_result]]:
@@ -66,14 +67,12 @@ class _Prune:
         return bound > self._after or self._after.startswith(bound)
 
 
-def _read(
-    folder: bytes, bound: bytes, path: bytes, hard: bool, cut: tuple[bytes, bytes], prune: _Prune, page: int
-) -> list[_Entry]:
+def _read(folder: bytes, bound: bytes, path: bytes, hard: bool, cut: _Cut, prune: _Prune, page: int) -> list[_Entry]:
     """The next entries of one directory, and the directory itself again when it has more than `page` of them."""
     prefix = _bound_of(folder, path, hard) if cut != _START else bound
     found = heapq.nsmallest(page + 1, _entries(folder, prefix, path, hard, cut, prune))
     if len(found) > page:
-        cut = found[page - 1][0], found[page - 1][2]
+        cut = found[page - 1][:3]
         # The extra one is read again with the rest; its key is the smallest that the rest can hold.
         found[page] = (found[page][0], _FOLDER, path, hard, cut)
     return found
@@ -87,9 +86,7 @@ def _bound_of(folder: bytes, path: bytes, hard: bool) -> bytes:
     return "".join(map(names.folder_text, inner.split("/"))).encode() if inner else b""
 
 
-def _entries(
-    folder: bytes, prefix: bytes, path: bytes, hard: bool, cut: tuple[bytes, bytes], prune: _Prune
-) -> Iterator[_Entry]:
+def _entries(folder: bytes, prefix: bytes, path: bytes, hard: bool, cut: _Cut, prune: _Prune) -> Iterator[_Entry]:
     try:
         scan = os.scandir(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -97,7 +94,7 @@ def _entries(
     with scan:
         for item in scan:
             entry = _hard(folder, prefix, item) if hard else _plain(folder, prefix, item)
-            if entry is None or (entry[0], entry[2]) <= cut:
+            if entry is None or entry[:3] <= cut:
                 continue
             if prune.wants_folder(entry[0]) if entry[1] == _FOLDER else prune.wants_file(entry[0]):
                 yield entry

@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterator
 
 from holdfast.grids import names
-from holdfast.grids.flush import Dirty, Unfinished
-from holdfast.grids.folder_place import XATTR
+from holdfast.grids.folder.flush import Dirty, Unfinished
+from holdfast.grids.folder.place import XATTR
 from holdfast.limits import FOLDER_TRIES
 
 _ELSEWHERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ, errno.EINVAL})
@@ -186,7 +186,7 @@ def drop(dirty: Dirty, path: bytes) -> None:
     """Forget staged bytes; a crash may bring them back, to be swept later."""
     try:
         os.unlink(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return
 
 
@@ -265,7 +265,7 @@ def _vacate(path: bytes) -> bool:
 def _make_folders(dirty: Dirty, root: bytes, path: bytes) -> bool:
     """Make a directory and those above it, up to but without the root; False when a file is in the way."""
     missing = [path]
-    while missing:
+    for _ in range(FOLDER_TRIES + 2 * path.count(b"/")):
         parent = os.path.dirname(missing[-1])
         try:
             os.mkdir(missing[-1], 0o700)
@@ -273,7 +273,7 @@ def _make_folders(dirty: Dirty, root: bytes, path: bytes) -> bool:
             if not os.path.isdir(missing[-1]):
                 return False
         except FileNotFoundError:
-            if parent == root or len(missing) > 2 * names.NAME_BYTES * 5:
+            if parent == root:
                 raise
             missing.append(parent)
             continue
@@ -284,7 +284,9 @@ def _make_folders(dirty: Dirty, root: bytes, path: bytes) -> bool:
         else:
             dirty.folder(parent)
         missing.pop()
-    return True
+        if not missing:
+            return True
+    return True  # Others remove what is made here: the caller begins anew, so often and no more.
 
 
 def _remove(dirty: Dirty, root: bytes, path: bytes) -> bool:

@@ -1,0 +1,186 @@
+"""`holdfast status`: what a running node says of itself."""
+
+import asyncio
+import http.client
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from holdfast.app import Endpoint, endpoint_path
+from holdfast.cli.telling import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    bytes_text,
+    count_text,
+    settings_or_exit,
+    tell_problem,
+    time_text,
+)
+from holdfast.clock import SystemClock
+from holdfast.config.settings import Settings
+from holdfast.errors import ConfigError
+from holdfast.model import DecodeError, from_json
+from holdfast.serve.status import GridStatus, Status
+
+_DEADLINE_S: Final = 10.0
+_WATCH_S: Final = 2.0
+_COLORS: Final = {"up": "green", "down": "red"}
+
+HELP: Final = """
+Show how a running node is doing.
+
+For each grid: whether it is there, what it [b]holds[/b], what it is [b]owed[/b] (versions it must still get, deletions it must
+still hear of), how old the oldest debt is, and when all will be paid at the present speed. Below: how full the spool
+is. Writes get 503 SlowDown when it is full.
+
+It asks the admin listener. The address is that of [cyan]--admin[/cyan], or what the node that serves the data directory
+wrote there. Exit code 0: it answered; 1: nobody can be reached.
+
+[b]Examples[/b]
+
+[cyan]holdfast status --data ./data[/cyan]
+
+[cyan]holdfast status --watch[/cyan]   again every two seconds
+
+[cyan]holdfast status --json | jq '.grids[] | {name, owed}'[/cyan]
+"""
+
+
+def command(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    admin: Annotated[
+        str | None, typer.Option("--admin", metavar="HOST:PORT", help="The node's admin listener.")
+    ] = None,
+    as_json: JsonOption = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Ask again every two seconds, until Ctrl-C.")] = False,
+) -> None:
+    """Show how a running node is doing."""
+    settings = settings_or_exit(config, {"data": data, "server.admin": admin}).settings
+    try:
+        url = _admin_url(settings, given=admin is not None)
+        if watch:
+            _watch(url, as_json)
+            return
+        body = _ask(url)
+        if as_json:
+            print(body.decode())
+        else:
+            Console(highlight=False).print(render(_status(body, url)))
+    except ConfigError as trouble:
+        tell_problem(trouble)
+        raise typer.Exit(1) from trouble
+    except KeyboardInterrupt:
+        return
+
+
+def _watch(url: str, as_json: bool) -> None:
+    clock = SystemClock()
+    if as_json:
+        while True:
+            print(_ask(url).decode(), flush=True)
+            asyncio.run(clock.sleep(_WATCH_S))
+    with Live(console=Console(highlight=False), auto_refresh=False, screen=sys.stdout.isatty()) as live:
+        while True:
+            live.update(render(_status(_ask(url), url)), refresh=True)
+            asyncio.run(clock.sleep(_WATCH_S))
+
+
+def _admin_url(settings: Settings, *, given: bool) -> str:
+    if not given:
+        try:
+            told = from_json(endpoint_path(settings).read_bytes(), Endpoint)
+        except (OSError, DecodeError):
+            told = None
+        if told is not None:
+            if told.admin:
+                return told.admin
+            raise ConfigError("status", "the node has no admin listener.", "Start it with --admin HOST:PORT.")
+    if settings.server.admin is None:
+        raise ConfigError("server.admin", "is empty, so there is nobody to ask.", "Give --admin HOST:PORT.")
+    return f"http://{settings.server.admin.reachable}"
+
+
+def _ask(url: str) -> bytes:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url + "/status", timeout=_DEADLINE_S) as reply:
+            return bytes(reply.read())
+    except urllib.error.HTTPError as trouble:
+        raise ConfigError(
+            url, f"answered {trouble.code}.", "Is this the admin listener? Look at the node's log."
+        ) from trouble
+    except (OSError, http.client.HTTPException) as trouble:
+        reason = getattr(trouble, "reason", trouble)
+        reason = getattr(reason, "strerror", None) or reason
+        remedy = "Is it running? Start it with: holdfast serve. Give its --data, --config or --admin."
+        raise ConfigError(url, f"no node answers: {reason}.", remedy) from trouble
+
+
+def _status(body: bytes, url: str) -> Status:
+    try:
+        return from_json(body, Status)
+    except DecodeError as trouble:
+        raise ConfigError(
+            url, "answered something else than a status.", "Is it a node of the same release?"
+        ) from trouble
+
+
+def render(status: Status) -> Group:
+    """The status for people."""
+    head = (
+        f"[b]{escape(status.node)}[/b]  Holdfast {escape(status.version)}, up {time_text(status.uptime_s)}"
+        + ("  [yellow]stopping[/yellow]" if status.draining else "")
+        + f"\n{count_text(status.objects)} objects, {bytes_text(status.object_bytes)}"
+        + (f", {count_text(status.uploads)} uploads in progress" if status.uploads else "")
+        + (f", {count_text(status.tombstones)} deletions not confirmed everywhere" if status.tombstones else "")
+        + "\n"
+    )
+    fill = Table("Store", "Used", "Limit", "", box=None, pad_edge=False, header_style="bold")
+    fill.add_row("spool", *_fill(status.spool_bytes, status.spool_limit))
+    fill.add_row("inline", *_fill(status.inline_bytes, status.inline_limit))
+    workers = Table("Worker", "Process", "Connections", "Requests", box=None, pad_edge=False, header_style="bold")
+    for worker in status.workers:
+        workers.add_row(str(worker.worker), str(worker.pid), str(worker.connections), str(worker.requests))
+    return Group(Text.from_markup(head), _grids(status), Text(), fill, Text(), workers)
+
+
+def _fill(used: int, limit: int) -> tuple[str, str, str]:
+    share = used / limit if limit else 1.0
+    color = "red" if share >= 0.9 else "yellow" if share >= 0.5 else "green"
+    return bytes_text(used), bytes_text(limit), f"[{color}]{share:.0%}[/{color}]"
+
+
+def _grids(status: Status) -> Table:
+    table = Table("Grid", "State", "Held", "Owed", "Oldest", "ETA", "", box=None, pad_edge=False, header_style="bold")
+    for grid in status.grids:
+        state = f"[{_COLORS.get(grid.state, 'yellow')}]{escape(grid.state)}[/]"
+        held = f"{count_text(grid.held)}  {bytes_text(grid.held_bytes)}"
+        owed = f"[yellow]{count_text(grid.owed)}  {bytes_text(grid.owed_bytes)}[/yellow]" if grid.owed else "0"
+        oldest = time_text(grid.oldest_debt_s) if grid.owed else "-"
+        table.add_row(escape(grid.name), state, held, owed, oldest, _eta(grid), escape(_remarks(grid)))
+    return table
+
+
+def _eta(grid: GridStatus) -> str:
+    if not grid.owed:
+        return "-"
+    if grid.eta_s is not None:
+        return time_text(grid.eta_s)
+    return "unknown" if grid.state == "up" else "after its return"
+
+
+def _remarks(grid: GridStatus) -> str:
+    shut = [f"{group} {state}" for group, state in sorted(grid.breakers.items()) if state != "closed"]
+    reason = [grid.reason] if grid.state != "up" and grid.reason else []
+    return "; ".join(reason + ([f"breaker: {', '.join(shut)}"] if shut else []))

@@ -1,0 +1,115 @@
+"""When to stop asking a silent grid, and when to try again: the arithmetic of one breaker.
+
+Pure: the time and the draw for jitter are arguments. It never asks anything itself; what counts as silence is decided by
+whoever reports. Invariant: an attempt that was not made is no evidence, so neither a refusal of the
+breaker's own nor an attempt that was given up keeps it open.
+
+    closed --BREAKER_ROW silences in a row, or no answer for BREAKER_MUTE_S--> open
+    open   --its pause is over, and somebody asks--> trial: that one attempt is let through
+    trial  --answer--> closed;  --silence--> open, for twice as long;  --given up--> open, the next may try
+"""
+
+import enum
+
+from holdfast.limits import (
+    BREAKER_MUTE_ATTEMPTS,
+    BREAKER_MUTE_S,
+    BREAKER_ROW,
+    BREAKER_ROW_S,
+    BREAKER_TRIAL_MAX_S,
+    BREAKER_TRIAL_S,
+)
+
+
+class State(str, enum.Enum):
+    CLOSED = "closed"
+    OPEN = "open"
+    TRIAL = "trial"
+
+
+class Pass(enum.Enum):
+    """What a breaker says to an attempt."""
+
+    NO = enum.auto()
+    FREE = enum.auto()
+    TRIAL = enum.auto()
+    """Admitted to find out: its outcome must be reported, or that it was given up."""
+
+
+class Breaker:
+    """The state of one class of operations at one grid. Times are seconds of a monotonic clock."""
+
+    __slots__ = ("_answered_s", "_due_s", "_pause_s", "_row", "_row_began_s", "_state")
+
+    def __init__(self) -> None:
+        self._state = State.CLOSED
+        self._row = 0
+        self._row_began_s = 0.0
+        self._answered_s = float("-inf")
+        self._pause_s = BREAKER_TRIAL_S
+        self._due_s = 0.0
+
+    def state(self, now_s: float) -> State:
+        """As a planner sees it: `trial` also when the next attempt would be one."""
+        if self._state is State.OPEN and now_s >= self._due_s:
+            return State.TRIAL
+        return self._state
+
+    def admit(self, now_s: float) -> Pass:
+        """Whether an attempt may be made now."""
+        if self._state is State.CLOSED:
+            return Pass.FREE
+        if self._state is State.OPEN and now_s >= self._due_s:
+            self._state = State.TRIAL
+            return Pass.TRIAL
+        return Pass.NO
+
+    def answered(self, admitted: Pass, now_s: float) -> bool:
+        """An attempt got an answer, of whatever kind. True when this closed the breaker."""
+        if self._state is State.CLOSED:
+            self._row = 0
+            self._answered_s = now_s
+            return False
+        if admitted is not Pass.TRIAL:
+            return False  # It was asked before the breaker opened: only the trial says what holds now.
+        self._state = State.CLOSED
+        self._row = 0
+        self._answered_s = now_s
+        self._pause_s = BREAKER_TRIAL_S
+        return True
+
+    def silent(self, admitted: Pass, began_s: float, now_s: float, draw: float) -> bool:
+        """An attempt that began at `began_s` got no answer. True when this opened the breaker. `draw` is from [0, 1)."""
+        if admitted is Pass.TRIAL and self._state is State.TRIAL:
+            self._pause_s = min(BREAKER_TRIAL_MAX_S, self._pause_s * 2)
+            self._open(now_s, draw)
+            return True
+        if self._state is not State.CLOSED:
+            return False
+        if self._row == 0:
+            # The silence is as old as the first attempt that met it, unless there was an answer since.
+            self._row_began_s = max(began_s, self._answered_s)
+        self._row += 1
+        lasted_s = now_s - self._row_began_s
+        in_a_row = self._row >= BREAKER_ROW and lasted_s >= BREAKER_ROW_S
+        mute = self._row >= BREAKER_MUTE_ATTEMPTS and lasted_s >= BREAKER_MUTE_S
+        if in_a_row or mute:
+            self._pause_s = BREAKER_TRIAL_S
+            self._open(now_s, draw)
+            return True
+        return False
+
+    def given_up(self, admitted: Pass, now_s: float) -> None:
+        """An attempt ended without evidence: cancelled, or refused by ourselves."""
+        if admitted is Pass.TRIAL and self._state is State.TRIAL:
+            self._state = State.OPEN
+            self._due_s = now_s
+
+    def hint(self, now_s: float) -> None:
+        """Something else suggests that the grid is back: the next attempt may be the trial."""
+        self._due_s = min(self._due_s, now_s)
+
+    def _open(self, now_s: float, draw: float) -> None:
+        self._state = State.OPEN
+        self._row = 0
+        self._due_s = now_s + self._pause_s * (0.5 + draw)
