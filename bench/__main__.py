@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -67,8 +68,11 @@ def measure(server: Running, stage: Stage, scenario: Scenario, connections: int)
 def run_server(
     serve: Callable[[], AbstractContextManager[Running]], size: Size, rounds: int, only: Sequence[str]
 ) -> tuple[list[Measured], str]:
-    """All scenarios at one server, the rounds one after the other, and the durability that it promises."""
-    kept: dict[tuple[Scenario, int], list[Figures]] = {}
+    """All scenarios at one server, the rounds one after the other, and the durability that it promises.
+
+    A scenario that a server of others gets wrong is said and left out; a wrong reply of ours raises WrongReply.
+    """
+    kept: defaultdict[tuple[Scenario, int], list[Figures]] = defaultdict(list)
     chosen = [row for row in SCENARIOS if not only or any(word in row.name for word in only)]
     names = {row.after for row in chosen}
     chosen = [row for row in SCENARIOS if row in chosen or row.name in names]
@@ -76,22 +80,28 @@ def run_server(
         stage = Stage(server.account, size)
         stage.prepare()
         settle(server)
+        rows = [(scenario, connections) for scenario in chosen for connections in scenario.connections]
         for stage.turn in range(rounds):
-            for scenario in chosen:
-                for connections in scenario.connections:
-                    print(
-                        f"\r{server.name}: round {stage.turn + 1}, {scenario.name}, {connections}\033[K",
-                        end="",
-                        file=sys.stderr,
-                    )
-                    figures = measure(server, stage, scenario, connections)
-                    kept.setdefault((scenario, connections), []).append(figures)
-        print("\r\033[K", end="", file=sys.stderr)
+            for scenario, connections in rows:
+                _progress(f"{server.name}: round {stage.turn + 1}, {scenario.name}, {connections} connections")
+                try:
+                    kept[scenario, connections].append(measure(server, stage, scenario, connections))
+                except WrongReply as trouble:
+                    if server.ours:
+                        raise
+                    print(f"\n{server.name}, {scenario.name}: {str(trouble)[:300]}", file=sys.stderr)
+        _progress("")
         found = [
             Measured(server.name, scenario.name, connections, medians(figures), spread(figures, "ops_per_s"))
             for (scenario, connections), figures in kept.items()
+            if figures
         ]
         return found, server.durability
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
 
 
 def run_limits(data: Path, size: Size, rounds: int) -> Figures:

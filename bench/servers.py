@@ -36,6 +36,7 @@ class Running(NamedTuple):
     durability: str
     owed: Callable[[], int]
     """How much unfinished work the server has; 0 for those that do not know the idea."""
+    ours: bool = False
 
 
 class NotReady(Exception):
@@ -63,7 +64,7 @@ def holdfast(data: Path, workers: int) -> Iterator[Running]:
     name = "holdfast" if workers == 1 else f"holdfast x{workers}"
     with _process(command, data, port, secrets) as pid:
         _wait_until(lambda: _answers(f"http://127.0.0.1:{admin}/readyz"), _START_S, "the gateway is not ready")
-        yield Running(name, pid, _account(port), HOLDFAST_DURABILITY, owed)
+        yield Running(name, pid, _account(port), HOLDFAST_DURABILITY, owed, ours=True)
 
 
 @contextlib.contextmanager
@@ -99,6 +100,7 @@ def seaweedfs(data: Path) -> Iterator[Running]:
     command = [_peer("weed"), "server", "-ip=127.0.0.1", f"-dir={data}", "-s3", f"-s3.port={port}"]
     command += [f"-s3.config={config}", f"-master.port={_weed_port()}", f"-volume.port={_weed_port()}"]
     command += [f"-filer.port={_weed_port()}", "-master.volumeSizeLimitMB=1024"]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     with _process(command, data, port) as pid:
         time.sleep(10)  # It listens before its parts have found each other, and has no page that says when they have.
         yield Running("seaweedfs", pid, _account(port), _UNPROMISED, lambda: 0)

@@ -36,34 +36,22 @@ from holdfast.keepers.scrub import Scrub
 from holdfast.keepers.supervisor import Keeper, Supervisor
 from holdfast.keepers.sweep import Sweep
 from holdfast.limits import CATCHUP_LANES
-from holdfast.model import Value, to_json
+from holdfast.model import to_json
 from holdfast.serve.admin import AdminServer, Readiness, application
 from holdfast.serve.gateway import Gateway
 from holdfast.serve.http import Bounds, S3Server
 from holdfast.serve.log import Log, Outlet, bridge, tell_of_loop_errors
 from holdfast.serve.metrics import Publisher, Tally
-from holdfast.serve.status import Watch, node_name
+from holdfast.serve.status import Endpoint, Watch, endpoint_path, node_name
 from holdfast.serve.tls import Tls
 from holdfast.serve.workers import listen, supervise, until_stopped
 from holdfast.spool.spool import Spool
 from holdfast.store.store import Store
 from holdfast.wire.operations import OWNER_ID
-from holdfast.wrappers.coats import coated
+from holdfast.wrappers.breaker import Breakers
+from holdfast.wrappers.coats import put_on
 
 _EX_CONFIG: Final = 2
-
-
-class Endpoint(Value, frozen=True):
-    """Where a node can be reached, as its data directory says while it serves."""
-
-    url: str
-    admin: str
-    pid: int
-
-
-def endpoint_path(settings: Settings) -> Path:
-    """The file that tells of a running node's `Endpoint`."""
-    return settings.run_path / "endpoint.json"
 
 
 def serve(settings: Settings, credentials: Credentials, *, clock: Clock, announce: Callable[[Endpoint], None]) -> int:
@@ -72,7 +60,7 @@ def serve(settings: Settings, credentials: Credentials, *, clock: Clock, announc
     `announce` is called once, when the first worker serves. Raises ConfigError when it cannot start.
     """
     with _lock(settings.run_path):
-        endpoint_path(settings).unlink(missing_ok=True)
+        endpoint_path(settings.run_path).unlink(missing_ok=True)
         tls = Tls(str(settings.server.tls_cert), str(settings.server.tls_key)) if settings.server.tls_cert else None
         doors = _open_doors(settings)
         endpoint = Endpoint(_url(doors.s3, "http" if tls is None else "https"), _url(doors.admin, "http"), os.getpid())
@@ -81,8 +69,8 @@ def serve(settings: Settings, credentials: Credentials, *, clock: Clock, announc
             node = Node(settings, credentials, worker=number, clock=clock)
 
             def ready() -> None:
-                if number == 0 and not endpoint_path(settings).exists():
-                    _write_atomically(endpoint_path(settings), to_json(endpoint))
+                if number == 0 and not endpoint_path(settings.run_path).exists():
+                    _write_atomically(endpoint_path(settings.run_path), to_json(endpoint))
                     announce(endpoint)
 
             try:
@@ -99,7 +87,7 @@ def serve(settings: Settings, credentials: Credentials, *, clock: Clock, announc
                 child, workers=settings.server.workers, sockets=[*doors.s3, *doors.admin], clock=clock, tell=tell
             )
         finally:
-            endpoint_path(settings).unlink(missing_ok=True)
+            endpoint_path(settings.run_path).unlink(missing_ok=True)
 
 
 class Doors:
@@ -219,23 +207,17 @@ class Node:
             **fields,
         )
 
+    def _build_seat(self, grid: GridSettings) -> Seat:
+        breakers = Breakers(grid.name, clock=self._clock, teller=self._teller)
+        place = build_grid(grid, self._settings.data, self._clock)
+        coated = put_on(place, breakers=breakers, clock=self._clock, teller=self._teller, deadline_s=grid.deadline)
+        return Seat(coated, grid.url)
+
     def _build_site(self) -> Site:
-        seats = [
-            Seat(
-                coated(
-                    build_grid(grid, self._settings.data, self._clock),
-                    clock=self._clock,
-                    teller=self._teller,
-                    deadline_s=grid.deadline,
-                ),
-                grid.url,
-            )
-            for grid in self._settings.grid
-        ]
         return Site(
             index=self._index,
             spool=self._spool,
-            seats=seats,
+            seats=[self._build_seat(grid) for grid in self._settings.grid],
             policies=policy_terms(self._settings),
             default_policy=STANDARD,
             bucket_policies={bucket.name: bucket.policy for bucket in self._settings.bucket},

@@ -135,8 +135,8 @@ INDEX_PAGE_BYTES: Final = 4 * KIB
 """Page of the index: a commit logs whole pages, so small ones make small changes cheap."""
 INDEX_WRITE_CACHE_BYTES: Final = 32 * MIB
 """Pages that the writing connection of a process keeps."""
-INDEX_READ_CACHE_BYTES: Final = 32 * MIB
-"""Pages that the reading connection of a process keeps."""
+INDEX_READ_CACHE_BYTES: Final = 8 * MIB
+"""Pages that the reading connection of a process keeps: each commit empties it, so it is for the upper pages of the trees."""
 INDEX_CHECKPOINT_BYTES: Final = 32 * MIB
 """Size of the write-ahead log at which it is moved into the index: larger ones save writes, and take longer to recover."""
 READ_SLICE: Final = 250

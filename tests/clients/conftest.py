@@ -145,9 +145,7 @@ _SERVER = pytest.StashKey[tuple[Server, int]]()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Any:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     report = yield
     if report.failed and _SERVER in item.stash:
         server, start_bytes = item.stash[_SERVER]

@@ -72,7 +72,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def standard_library(target: Path, leave_out: Iterable[str] = ()) -> Path:
     """A copy of the running interpreter's standard library, without what was installed or compiled into it."""
-    skipped = shutil.ignore_patterns("__pycache__", "site-packages", "dist-packages", "lib-dynload", "config-*", *leave_out)
+    skipped = shutil.ignore_patterns(
+        "__pycache__", "site-packages", "dist-packages", "lib-dynload", "config-*", *leave_out
+    )
     shutil.copytree(sysconfig.get_path("stdlib"), target, ignore=skipped, ignore_dangling_symlinks=True)
     return target
 

@@ -75,7 +75,11 @@ class Server:
             self.endpoint = self.endpoint._replace(port=port)
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
-                    self._command(port, admin), env=self._environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                    self._command(port, admin),
+                    env=self._environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
                 )
             if self._wait(admin):
                 return

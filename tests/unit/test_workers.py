@@ -40,7 +40,7 @@ PROGRAM = textwrap.dedent(
         async def main():
             server = S3Server(handler, clock=SystemClock())
             await server.start(sockets)
-            say("ready")
+            asyncio.get_running_loop().call_soon(say, "ready")  # Said when signals are listened to.
             await until_stopped(lambda: say("reloaded"))
             await server.drain(60)
             return 0

@@ -9,14 +9,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from holdfast.cli.reference import reference
-from holdfast.cli.telling import ConfigOption, DataOption, JsonOption, read_settings, tell_problem
+from holdfast.cli.telling import ConfigOption, DataOption, JsonOption, prose, read_settings, tell_problem
 from holdfast.config.check import meaning, warnings
 from holdfast.config.load import Reading
 from holdfast.config.settings import TABLES, Settings, rows
 
 app = typer.Typer(no_args_is_help=True, help="Look at the configuration: check it, or read what can be set.")
 
-_CHECK_HELP: Final = """
+_CHECK_HELP: Final = prose("""
 Check the configuration and print what is in effect.
 
 Tells every mistake with the file, the table and the setting, and what to write instead; and each policy's effective
@@ -27,7 +27,7 @@ values with what they mean for a write. Nothing is created or changed. Exit code
 [cyan]holdfast config check --config /etc/holdfast.toml[/cyan]
 
 [cyan]holdfast config check --json | jq .policies[/cyan]
-"""
+""")
 
 
 @app.command("check", help=_CHECK_HELP)

@@ -11,7 +11,7 @@ import typer
 
 from holdfast import __version__
 from holdfast.cli import certify, config, serve, status
-from holdfast.cli.telling import tell_problem
+from holdfast.cli.telling import prose, tell_problem
 from holdfast.errors import ConfigError
 
 app = typer.Typer(
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="""
+    help=prose("""
 An S3 endpoint that keeps working when the storage behind it does not.
 
 Applications talk S3 to Holdfast; Holdfast keeps every object on two or more independent [b]grids[/b], serves each read from
@@ -28,7 +28,7 @@ a copy that is alive and correct, accepts writes while grids are away, and catch
 
 [b]A first try[/b]: [cyan]holdfast serve --data ./data[/cyan] prints an endpoint, a key pair and examples for clients. In another
 terminal, [cyan]holdfast status --data ./data[/cyan] shows what each grid holds and is owed.
-""",
+"""),
 )
 app.command("serve", help=serve.HELP)(serve.command)
 app.command("status", help=status.HELP)(status.command)

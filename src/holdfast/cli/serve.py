@@ -7,14 +7,14 @@ from typing import Annotated, Final
 import typer
 
 from holdfast import __version__
-from holdfast.app import Endpoint, serve
-from holdfast.cli.telling import ConfigOption, DataOption, settings_or_exit
+from holdfast.cli.telling import ConfigOption, DataOption, prose, settings_or_exit
 from holdfast.clock import SystemClock
 from holdfast.config.check import warnings
 from holdfast.config.credentials import Credentials, root_credentials
 from holdfast.config.settings import Settings
+from holdfast.serve.status import Endpoint
 
-HELP: Final = """
+HELP: Final = prose("""
 Serve S3 until it is stopped.
 
 Without a configuration it serves on 127.0.0.1:9000, with two folder grids, the index and the spool under the data directory
@@ -34,7 +34,7 @@ either way. SIGHUP reloads certificates.
 [cyan]holdfast serve --config /etc/holdfast.toml[/cyan]   a configured node
 
 [cyan]holdfast serve --data /srv/holdfast --listen 0.0.0.0:9000 --workers 2[/cyan]   for the network, on two cores
-"""
+""")
 
 
 def command(
@@ -50,6 +50,8 @@ def command(
     workers: Annotated[str | None, typer.Option("--workers", "-w", metavar="N", help="Processes that serve.")] = None,
 ) -> None:
     """Serve S3 until it is stopped."""
+    from holdfast.app import serve  # Late: the other commands need not wait for all of it.
+
     flags = {"data": data, "server.listen": listen, "server.admin": admin, "server.workers": workers}
     settings = settings_or_exit(config, flags).settings
     clock = SystemClock()

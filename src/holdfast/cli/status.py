@@ -15,13 +15,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from holdfast.app import Endpoint, endpoint_path
 from holdfast.cli.telling import (
     ConfigOption,
     DataOption,
     JsonOption,
     bytes_text,
     count_text,
+    prose,
     settings_or_exit,
     tell_problem,
     time_text,
@@ -30,13 +30,13 @@ from holdfast.clock import SystemClock
 from holdfast.config.settings import Settings
 from holdfast.errors import ConfigError
 from holdfast.model import DecodeError, from_json
-from holdfast.serve.status import GridStatus, Status
+from holdfast.serve.status import Endpoint, GridStatus, Status, endpoint_path
 
 _DEADLINE_S: Final = 10.0
 _WATCH_S: Final = 2.0
 _COLORS: Final = {"up": "green", "down": "red"}
 
-HELP: Final = """
+HELP: Final = prose("""
 Show how a running node is doing.
 
 For each grid: whether it is there, what it [b]holds[/b], what it is [b]owed[/b] (versions it must still get, deletions it must
@@ -53,7 +53,7 @@ wrote there. Exit code 0: it answered; 1: nobody can be reached.
 [cyan]holdfast status --watch[/cyan]   again every two seconds
 
 [cyan]holdfast status --json | jq '.grids[] | {name, owed}'[/cyan]
-"""
+""")
 
 
 def command(
@@ -99,7 +99,7 @@ def _watch(url: str, as_json: bool) -> None:
 def _admin_url(settings: Settings, *, given: bool) -> str:
     if not given:
         try:
-            told = from_json(endpoint_path(settings).read_bytes(), Endpoint)
+            told = from_json(endpoint_path(settings.run_path).read_bytes(), Endpoint)
         except (OSError, DecodeError):
             told = None
         if told is not None:

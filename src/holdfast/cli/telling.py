@@ -26,6 +26,11 @@ DataOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines: one JSON value.")]
 
 
+def prose(text: str) -> str:
+    """A help text whose lines were broken for the source: paragraphs are put together again."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
+
+
 def read_settings(config: Path | None, flags: Mapping[str, str | None]) -> Reading:
     """Settings from flags, environment and file, with their problems."""
     return read(config, os.environ, {name: text for name, text in flags.items() if text is not None})

@@ -6,7 +6,7 @@ process. Invariant: nothing but the committer writes.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -73,6 +73,7 @@ class SqliteIndex:
         self._numbers: dict[str, int] = {}
         self._trimmed = 0
         self._reader: apsw.Connection
+        self._point: Callable[..., Any]
         self._committer: Committer
 
     # --- life ---
@@ -93,6 +94,7 @@ class SqliteIndex:
             crew.close()
         writer = open_writer(self._path)
         self._reader = open_reader(self._path)
+        self._point = self._reader.cursor().execute
         self._grids.read(self._reader)
         self._committer = Committer(writer, lock, self._grids, clock=self._clock, teller=self._teller)
 
@@ -129,7 +131,7 @@ class SqliteIndex:
             number = self._numbers.get(bucket)
             if number is None:
                 number = self._numbers[bucket] = buckets.number(self._reader, bucket)
-            row = self._reader.execute(_GET, (number, key.encode())).get
+            row = self._point(_GET, (number, key.encode())).get
             if row is None:
                 buckets.number(self._reader, bucket)
                 return None

@@ -90,7 +90,8 @@ class Batch:
     def __init__(self, connection: apsw.Connection, grids: GridBook, now_ms: int) -> None:
         """`connection` has just begun a write transaction."""
         self.connection = connection
-        self.execute: Callable[..., Any] = connection.execute
+        # One cursor for all statements: each is read to its end before the next begins.
+        self.execute: Callable[..., Any] = connection.cursor().execute
         self.now_ms = now_ms
         self.grids = grids
         self._buckets: dict[str, int] = {}

@@ -155,7 +155,7 @@ def write(
         batch.execute("INSERT INTO layout (seq, data) VALUES (?, ?)", (seq, blobs.layout))
     holder = change.holder
     until_ms = change.lease_until_ms
-    ours = change.owes if holder else ()
+    ours = change.claims if holder else ()
     if debts:
         claimed = owe_more(
             batch,

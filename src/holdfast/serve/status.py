@@ -8,6 +8,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from holdfast import __version__
 from holdfast.clock import Clock
@@ -80,6 +81,19 @@ class Status(Value, frozen=True):
     grids: tuple[GridStatus, ...]
     policies: tuple[PolicyStatus, ...]
     workers: tuple[WorkerStatus, ...]
+
+
+class Endpoint(Value, frozen=True):
+    """Where a node can be reached, as its data directory says while it serves."""
+
+    url: str
+    admin: str
+    pid: int
+
+
+def endpoint_path(run: Path) -> Path:
+    """The file among a node's run files that tells its `Endpoint`."""
+    return run / "endpoint.json"
 
 
 class Watch:

@@ -73,7 +73,7 @@ class Breakers:
 
 
 class Attempt:
-    """One admitted attempt. As a context manager it judges what happens within; `count` says that success is evidence."""
+    """One admitted attempt. As a context manager it judges what happens within."""
 
     __slots__ = ("_admitted", "_began_s", "_breaker", "_breakers", "_group", "_judged", "_neutral")
 

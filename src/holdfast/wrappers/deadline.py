@@ -125,7 +125,7 @@ class _Download:
         now_s = asyncio.get_running_loop().time
         pieces = self._inner.stream()
         left_s = self._deadline_s
-        moved = 0
+        moved = GRID_FLOOR_BYTES  # The first bytes, however few, end the wait for them.
         while True:
             began_s = now_s()
             try:
@@ -136,11 +136,10 @@ class _Download:
                 raise Unavailable(self._name, "get", detail, bucket=self._place.bucket, key=self._place.key) from late
             if piece is None:
                 return
-            if not moved:
-                left_s = GRID_FLOOR_S
             left_s -= now_s() - began_s
             moved += len(piece)
             if moved >= GRID_FLOOR_BYTES:
+                left_s = GRID_FLOOR_S
                 moved = 0
             yield piece
 

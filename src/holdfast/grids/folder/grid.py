@@ -194,6 +194,13 @@ class FolderGrid:
         self._place.check()  # An unmounted directory looks like an empty bucket, or like the end of one.
         return tuple(rows)
 
+    async def release(self) -> None:
+        """Give an empty place up, so that another index may have it. Raises Unavailable when objects are left."""
+        try:
+            await self._crew.do(self._place.release)
+        except TROUBLES as trouble:
+            raise explain(self.name, "release", None, trouble) from trouble
+
     async def close(self) -> None:
         self._crew.close()
 

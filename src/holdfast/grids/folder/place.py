@@ -115,6 +115,20 @@ class FolderPlace:
             f"{os.fsdecode(self.root)}: its marker {PRIVATE}/{_IDENTITY} is missing or another one: is the disk mounted?"
         )
 
+    def release(self) -> None:
+        """Give the place up, as empty as it was found: another index may have it. Raises OSError and NotThere,
+        which also says when objects are left."""
+        self.check()
+        if set(os.listdir(self.root)) - {b"lost+found", PRIVATE.encode()}:
+            raise NotThere(f"{os.fsdecode(self.root)}: there are objects left")
+        for name in os.listdir(self.tmp):
+            os.unlink(self.tmp + b"/" + name)
+        os.rmdir(self.tmp)
+        os.unlink(self._path(_IDENTITY if self._claimed else _OFFERED))
+        os.rmdir(self.private)
+        flush_folder(self.root)
+        self._seal = None
+
     # --- the marker ---
 
     def _path(self, name: str) -> bytes:

@@ -1,0 +1,218 @@
+"""A grid that misbehaves on demand, for tests and drills.
+
+Each operation can be given one fault, at any moment, with the share of calls that meet it. What it does then is what
+real places were seen to do. It never misbehaves unasked. Invariant: without faults it is its inner grid.
+"""
+
+import asyncio
+import enum
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Final, assert_never
+
+from holdfast.clock import Clock
+from holdfast.errors import Reason, Refused, Unavailable, Uncertain
+from holdfast.grids.grid import Capabilities, Download, Grid, Held, Label, Source, Staged
+from holdfast.model import Place, Span, Value
+
+OPERATIONS: Final = ("attach", "stage", "publish", "discard", "get", "head", "delete", "list", "copy")
+
+
+class Kind(str, enum.Enum):
+    """What goes wrong."""
+
+    REFUSE = "refuse"
+    """Fails at once, without acting."""
+    HANG = "hang"
+    """Says nothing until it is healed; then it acts."""
+    SLOW = "slow"
+    """Acts after a delay."""
+    FULL = "full"
+    """Has no space left: stage, publish and copy fail."""
+    DENY = "deny"
+    """Refuses as if the credentials were wrong."""
+    ABSENT = "absent"
+    """Says that nothing is there, although it is."""
+    CORRUPT = "corrupt"
+    """Gives other bytes than it was given, as many."""
+    TRUNCATED = "truncated"
+    """Ends a body early, as if that were all."""
+    WRONG_ETAG = "wrong etag"
+    """Names another etag than the copy's, and cares for no If-Match."""
+    LOST_ANSWER = "lost answer"
+    """Acts, but its answer is lost."""
+
+
+class Fault(Value, frozen=True):
+    kind: Kind
+    share: float = 1.0
+    """Of the calls, from 0 to 1."""
+    delay_s: float = 0.0
+
+
+class FaultGrid:
+    """`inner`, with faults that can be set at any time."""
+
+    def __init__(self, inner: Grid, *, clock: Clock) -> None:
+        self._inner = inner
+        self._clock = clock
+        self._faults: dict[str, Fault] = {}
+        self._healed = asyncio.Event()
+        self.calls: Counter[str] = Counter()
+        """How often each operation was asked for."""
+
+    def inject(self, fault: Fault, *operations: str) -> None:
+        """Give these operations (all, when none is named) a fault in place of the one they had."""
+        for operation in operations or OPERATIONS:
+            assert operation in OPERATIONS, operation
+            self._faults[operation] = fault
+
+    def heal(self, *operations: str) -> None:
+        """Take the faults of these operations (all, when none is named) away, and let every hanging call go on."""
+        for operation in operations or OPERATIONS:
+            self._faults.pop(operation, None)
+        self._healed.set()
+        self._healed = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._inner.capabilities
+
+    async def attach(self, known: str) -> str:
+        lost = await self._meet("attach", Place("", "")) is Kind.LOST_ANSWER
+        identity = await self._inner.attach(known)
+        if lost:
+            raise Unavailable(self.name, "attach", "injected: the answer was lost")
+        return identity
+
+    async def stage(self, place: Place, source: Source, label: Label) -> Staged:
+        lost = await self._meet("stage", place) is Kind.LOST_ANSWER
+        staged = await self._inner.stage(place, source, label)
+        if lost:
+            raise self._unavailable("stage", place, "the answer was lost")
+        return staged
+
+    async def publish(self, staged: Staged) -> str:
+        kind = await self._meet("publish", staged.place)
+        etag = await self._inner.publish(staged)
+        return self._answer("publish", staged.place, kind, etag)
+
+    async def discard(self, staged: Staged) -> None:
+        await self._meet("discard", staged.place)
+        await self._inner.discard(staged)
+
+    async def get(self, place: Place, *, span: Span | None = None, if_match: str = "") -> Download:
+        kind = await self._meet("get", place)
+        if kind is Kind.LOST_ANSWER:
+            raise self._unavailable("get", place, "the answer was lost")
+        download = await self._inner.get(place, span=span, if_match="" if kind is Kind.WRONG_ETAG else if_match)
+        return download if kind is None else _Download(download, kind)
+
+    async def head(self, place: Place) -> Held:
+        kind = await self._meet("head", place)
+        held = await self._inner.head(place)
+        if kind is Kind.LOST_ANSWER:
+            raise self._unavailable("head", place, "the answer was lost")
+        return _renamed(held) if kind is Kind.WRONG_ETAG else held
+
+    async def delete(self, place: Place) -> None:
+        kind = await self._meet("delete", place)
+        await self._inner.delete(place)
+        self._answer("delete", place, kind, "")
+
+    async def list(self, bucket: str, *, prefix: str = "", after: str = "", limit: int = 1000) -> tuple[Held, ...]:
+        place = Place(bucket, prefix)
+        kind = await self._meet("list", place)
+        page = await self._inner.list(bucket, prefix=prefix, after=after, limit=limit)
+        if kind is Kind.LOST_ANSWER:
+            raise self._unavailable("list", place, "the answer was lost")
+        if kind is Kind.TRUNCATED:
+            return page[: len(page) // 2]
+        return tuple(map(_renamed, page)) if kind is Kind.WRONG_ETAG else page
+
+    async def copy(self, source: Place, target: Place, *, if_match: str, label: Label) -> str:
+        kind = await self._meet("copy", source)
+        etag = await self._inner.copy(source, target, if_match=if_match, label=label)
+        return self._answer("copy", target, kind, etag)
+
+    async def close(self) -> None:
+        """Also lets hanging calls go on."""
+        self.heal()
+        await self._inner.close()
+
+    async def _meet(self, operation: str, place: Place) -> Kind | None:
+        """Go wrong before acting, or say what shall go wrong with the answer."""
+        self.calls[operation] += 1
+        fault = self._faults.get(operation)
+        if fault is None or self._clock.random() >= fault.share:
+            return None
+        match fault.kind:
+            case Kind.REFUSE:
+                raise self._unavailable(operation, place, "it refuses")
+            case Kind.FULL:
+                if operation in ("stage", "publish", "copy"):
+                    raise self._unavailable(operation, place, "no space left")
+            case Kind.DENY:
+                raise self._refused(operation, place, Reason.DENIED)
+            case Kind.ABSENT:
+                if operation in ("get", "head", "copy"):
+                    raise self._refused(operation, place, Reason.ABSENT)
+            case Kind.HANG:
+                await self._healed.wait()
+            case Kind.SLOW:
+                await self._clock.sleep(fault.delay_s)
+            case Kind.CORRUPT | Kind.TRUNCATED | Kind.WRONG_ETAG | Kind.LOST_ANSWER:
+                return fault.kind
+            case _:
+                assert_never(fault.kind)
+        return None
+
+    def _answer(self, operation: str, place: Place, kind: Kind | None, etag: str) -> str:
+        """What a change answers after it has happened."""
+        if kind is Kind.LOST_ANSWER:
+            detail = "injected: the answer was lost"
+            raise Uncertain(self.name, operation, detail, bucket=place.bucket, key=place.key)
+        return _wrong(etag) if kind is Kind.WRONG_ETAG else etag
+
+    def _unavailable(self, operation: str, place: Place, detail: str) -> Unavailable:
+        return Unavailable(self.name, operation, f"injected: {detail}", bucket=place.bucket, key=place.key)
+
+    def _refused(self, operation: str, place: Place, reason: Reason) -> Refused:
+        detail = f"injected: {reason.value}"
+        return Refused(self.name, operation, detail, reason=reason, bucket=place.bucket, key=place.key)
+
+
+def _wrong(etag: str) -> str:
+    return f"not-{etag}"
+
+
+def _renamed(held: Held) -> Held:
+    return Held(held.key, held.size, _wrong(held.etag), held.modified_ms, held.label)
+
+
+class _Download:
+    __slots__ = ("_inner", "_kind", "etag", "size")
+
+    def __init__(self, inner: Download, kind: Kind) -> None:
+        self._inner = inner
+        self._kind = kind
+        self.etag = _wrong(inner.etag) if kind is Kind.WRONG_ETAG else inner.etag
+        self.size = inner.size
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        async for piece in self._inner.stream():
+            if self._kind is Kind.CORRUPT:
+                middle = len(piece) // 2
+                yield piece[:middle] + bytes((piece[middle] ^ 1,)) + piece[middle + 1 :]
+            elif self._kind is Kind.TRUNCATED:
+                yield piece[: len(piece) // 2]
+                return
+            else:
+                yield piece
+
+    async def close(self) -> None:
+        await self._inner.close()

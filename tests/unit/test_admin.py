@@ -1,0 +1,218 @@
+"""The admin listener over a real index: what it answers, and that it answers when something is wrong."""
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from holdfast import events
+from holdfast.copies.site import PolicyTerms, Seat, Site
+from holdfast.errors import S3Error
+from holdfast.events import Teller
+from holdfast.grids.memory import MemoryGrid
+from holdfast.index.interface import NewVersion
+from holdfast.index.sqlite import SqliteIndex
+from holdfast.keepers.probe import attach_all
+from holdfast.limits import GIB
+from holdfast.model import Bucket, Facts
+from holdfast.serve.admin import AdminServer, Readiness, application
+from holdfast.serve.metrics import Publisher, Tally
+from holdfast.serve.status import Watch
+from holdfast.serve.workers import listen
+from holdfast.spool.spool import Spool
+from holdfast.testing.rawhttp import StillClock
+
+Answer = tuple[int, str, str]
+
+
+class Office:
+    """A node without S3: index, two grids in memory, and its admin listener."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = StillClock()
+        self.teller = Teller()
+        self.tally = Tally()
+        self.teller.subscribe(self.tally.listen)
+        self.index = SqliteIndex(folder / "index.db", clock=self.clock, teller=self.teller, node="here")
+        policies = [PolicyTerms("standard", ("a", "b"), 1, True)]
+        self.site = Site(
+            index=self.index,
+            spool=Spool(folder / "spool", limit_bytes=GIB, clock=self.clock),
+            seats=[Seat(MemoryGrid(name), "memory:") for name in ("a", "b")],
+            policies=policies,
+            default_policy="standard",
+            bucket_policies={},
+            clock=self.clock,
+            teller=self.teller,
+            holder="me",
+        )
+        gauges = {"holdfast_connections": 3.0, "holdfast_requests_in_progress": 2.0}
+        publisher = Publisher(self.tally, folder, worker=0, clock=self.clock, gauges=lambda: gauges)
+        self.watch = Watch(
+            self.site, clock=self.clock, publisher=publisher, policies=policies, inline_limit=GIB, node="here"
+        )
+        self.readiness = Readiness(self.index, clock=self.clock, draining=lambda: self.watch.draining)
+        self.port = 0
+
+    async def put(self, key: str, body: bytes) -> None:
+        grids = self.site.redundancy("photos").grids
+        await self.index.put(
+            NewVersion("photos", key, len(body), "etag", self.clock.now_ms(), Facts(), grids, inline=body, crc=0)
+        )
+
+    async def get(self, path: str, method: str = "GET") -> Answer:
+        def ask() -> Answer:
+            request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
+            try:
+                with urllib.request.urlopen(request, timeout=20) as reply:
+                    return reply.status, reply.headers["content-type"], reply.read().decode()
+            except urllib.error.HTTPError as refusal:
+                return refusal.code, refusal.headers["content-type"], refusal.read().decode()
+
+        return await asyncio.to_thread(ask)
+
+    async def json(self, path: str) -> tuple[int, Any]:
+        status, kind, body = await self.get(path)
+        assert kind == "application/json"
+        return status, json.loads(body)
+
+
+def open_office(folder: Path, visit: Callable[[Office], Awaitable[None]]) -> None:
+    """Run `visit` while the admin listener of an office serves."""
+
+    async def main() -> None:
+        office = Office(folder)
+        await office.index.open()
+        office.site.spool.open()
+        await attach_all(office.site)
+        await office.index.create_bucket(Bucket("photos", 0, ""))
+        server = AdminServer(application(office.watch, office.readiness))
+        sockets = listen("127.0.0.1", 0)
+        office.port = sockets[0].getsockname()[1]
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.serve(sockets))
+            try:
+                await visit(office)
+            finally:
+                server.stop()
+        await office.index.close()
+
+    asyncio.run(main())
+
+
+def test_a_living_process_says_so(tmp_path: Path) -> None:
+    async def visit(office: Office) -> None:
+        assert await office.json("/healthz") == (200, {"alive": True})
+
+    open_office(tmp_path, visit)
+
+
+def test_a_node_is_ready_when_its_index_commits(tmp_path: Path) -> None:
+    async def visit(office: Office) -> None:
+        assert await office.json("/readyz") == (200, {"ready": True, "reasons": []})
+        assert int(await office.index.noted("checked")) == office.clock.now_ms()
+
+    open_office(tmp_path, visit)
+
+
+def test_asking_often_does_not_cost_more_commits(tmp_path: Path) -> None:
+    async def visit(office: Office) -> None:
+        for _ in range(3):
+            assert (await office.json("/readyz"))[0] == 200
+        office.clock.at_s += 0.5
+        await office.json("/readyz")
+        checked_ms = int(await office.index.noted("checked"))
+        assert checked_ms == office.clock.now_ms() - 500
+
+    open_office(tmp_path, visit)
+
+
+def test_a_stopping_node_is_not_ready_and_still_alive(tmp_path: Path) -> None:
+    async def visit(office: Office) -> None:
+        office.watch.draining = True
+        status, body = await office.json("/readyz")
+        assert (status, body["ready"]) == (503, False)
+        assert "stopping" in body["reasons"][0]
+        assert (await office.json("/healthz"))[0] == 200
+
+    open_office(tmp_path, visit)
+
+
+class BrokenIndex(SqliteIndex):
+    """An index whose disk is full."""
+
+    async def check(self) -> None:
+        raise S3Error("SlowDown", detail="database or disk is full")
+
+
+def test_a_node_whose_index_cannot_commit_is_not_ready_and_says_why(tmp_path: Path) -> None:
+    async def visit(office: Office) -> None:
+        broken = BrokenIndex(tmp_path / "x.db", clock=office.clock, teller=office.teller, node="here")
+        readiness = Readiness(broken, clock=office.clock, draining=lambda: False)
+        assert await readiness.reasons() == ["index: database or disk is full"]
+
+    open_office(tmp_path, visit)
+
+
+def test_the_status_says_what_each_grid_is_owed_and_for_how_long(tmp_path: Path) -> None:
+    async def visit(office: Office) -> None:
+        await office.put("one", b"x" * 100)
+        office.clock.at_s += 5
+        await office.put("two", b"y" * 50)
+        office.clock.at_s += 5
+        status, body = await office.json("/status")
+        assert status == 200
+        assert (body["objects"], body["object_bytes"], body["owed"]) == (2, 150, 4)
+        assert (body["spool_bytes"], body["spool_limit"], body["inline_bytes"]) == (0, GIB, 150)
+        assert [grid["name"] for grid in body["grids"]] == ["a", "b"]
+        for grid in body["grids"]:
+            assert (grid["state"], grid["held"], grid["owed"], grid["owed_bytes"]) == ("up", 0, 2, 150)
+            assert grid["oldest_debt_s"] == 10
+            assert grid["eta_s"] is None
+        assert body["policies"] == [{"name": "standard", "grids": ["a", "b"], "ack": 1, "outage": "accept"}]
+        assert [(worker["connections"], worker["requests"]) for worker in body["workers"]] == [(3, 2)]
+
+    open_office(tmp_path, visit)
+
+
+def test_the_status_tells_the_worst_state_of_a_breaker(tmp_path: Path) -> None:
+    async def visit(office: Office) -> None:
+        office.teller.tell(events.BreakerMoved("a", "read", "open", "silent"))
+        office.teller.tell(events.BreakerMoved("a", "write", "open", "silent"))
+        office.teller.tell(events.BreakerMoved("a", "write", "closed", "it answers"))
+        _, body = await office.json("/status")
+        assert body["grids"][0]["breakers"] == {"read": "open", "write": "closed"}
+        assert body["grids"][1]["breakers"] == {}
+
+    open_office(tmp_path, visit)
+
+
+def test_a_scrape_has_counts_and_what_is_owed(tmp_path: Path) -> None:
+    async def visit(office: Office) -> None:
+        await office.put("one", b"x" * 100)
+        status, kind, body = await office.get("/metrics")
+        assert status == 200
+        assert kind.startswith("text/plain")
+        lines = body.splitlines()
+        assert 'holdfast_debts{grid="a"} 1.0' in lines
+        assert 'holdfast_debt_bytes{grid="b"} 100.0' in lines
+        assert 'holdfast_debt_eta_seconds{grid="a"} NaN' in lines
+        assert 'holdfast_grid_up{grid="a"} 1.0' in lines
+        assert "holdfast_connections 3.0" in lines
+        assert "holdfast_commit_seconds_count 0.0" not in lines
+        assert any(line.startswith("holdfast_build_info{") for line in lines)
+
+    open_office(tmp_path, visit)
+
+
+def test_nothing_here_changes_state(tmp_path: Path) -> None:
+    async def visit(office: Office) -> None:
+        for path in ("/status", "/metrics", "/healthz", "/readyz"):
+            for method in ("POST", "PUT", "DELETE"):
+                assert (await office.get(path, method))[0] == 405
+        assert (await office.get("/nothing"))[0] == 404
+
+    open_office(tmp_path, visit)
