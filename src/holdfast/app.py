@@ -154,6 +154,12 @@ def build_grid(grid: GridSettings, data: Path, clock: Clock) -> Grid:
     return FolderGrid(grid.name, folder, clock=clock) if folder is not None else MemoryGrid(grid.name)
 
 
+async def release_grid(grid: Grid) -> None:
+    """Give a place up that nothing was left in, so that another index may have it."""
+    if isinstance(grid, FolderGrid):
+        await grid.release()
+
+
 def policy_terms(settings: Settings) -> list[PolicyTerms]:
     """All policies with their effective values."""
     return [

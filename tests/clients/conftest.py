@@ -72,9 +72,13 @@ def endpoint(server: Server) -> Endpoint:
 
 
 @functools.cache
-def _boto3(endpoint: Endpoint, access_key: str, secret_key: str) -> Any:
+def _boto3(endpoint: Endpoint, access_key: str, secret_key: str, signature: str | None = None) -> Any:
     settings = botocore.config.Config(
-        s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, max_pool_connections=16, read_timeout=60
+        signature_version=signature,
+        s3={"addressing_style": "path"},
+        retries={"total_max_attempts": 1},
+        max_pool_connections=16,
+        read_timeout=60,
     )
     return boto3.session.Session().client(
         "s3",
@@ -94,9 +98,15 @@ def s3(endpoint: Endpoint) -> Any:
 
 
 @pytest.fixture
-def signed_by(endpoint: Endpoint) -> Callable[[str, str], Any]:
+def signed_by(endpoint: Endpoint) -> Callable[..., Any]:
     """boto3's client with another key pair."""
     return functools.partial(_boto3, endpoint)
+
+
+@pytest.fixture
+def signer(endpoint: Endpoint) -> Any:
+    """boto3's client that makes presigned URLs: left to itself it signs those, and only those, with version 2."""
+    return _boto3(endpoint, ACCESS_KEY, SECRET_KEY, "s3v4")
 
 
 @pytest.fixture

@@ -133,3 +133,11 @@ ALONE: Final = tuple(label for label in HARD if label not in IN_TREES)
 def in_order(keys: Iterable[str]) -> list[str]:
     """The order of every S3 listing: by the bytes of UTF-8."""
     return sorted(keys, key=str.encode)
+
+
+def in_xml(key: str) -> bool:
+    """XML 1.0 can hold every character of it (section 2.2); others reach S3 in request targets, never in a body."""
+    return all(
+        sign in "\t\n\r" or "\x20" <= sign <= "\ud7ff" or "\ue000" <= sign <= "\ufffd" or sign >= "\U00010000"
+        for sign in key
+    )

@@ -14,7 +14,8 @@ from holdfast.grids.grid import Grid
 from holdfast.grids.memory import MemoryGrid
 from holdfast.model import Place
 from holdfast.testing.certify import Finding, certify
-from holdfast.testing.contract import CHECKS, Check, NotApplicable, put
+from holdfast.testing.contract import CHECKS, Check, NotApplicable
+from holdfast.testing.contract.check import put
 from holdfast.testing.faults import Fault, FaultGrid, Kind
 from holdfast.wrappers.breaker import BreakerGrid, Breakers
 from holdfast.wrappers.coats import put_on

@@ -76,6 +76,16 @@ class Program:
         sock.sendall(f"GET {target} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
         return sock
 
+    def listens(self) -> bool:
+        """False when nobody accepts connections any more. (The last one to be queued may be reset.)"""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=20).close()
+        except ConnectionResetError:
+            return True
+        except ConnectionRefusedError:
+            return False
+        return True
+
     def answer(self, sock: socket.socket) -> int:
         """Process id of the worker that answered."""
         with sock, sock.makefile("rb") as reply:
@@ -104,8 +114,7 @@ def test_a_signal_lets_requests_in_progress_finish(workers: int, number: signal.
         program.process.send_signal(number)
         program.answer(sock)
         assert program.process.wait(20) == 0
-        with pytest.raises(ConnectionRefusedError):
-            program.ask()
+        assert not program.listens()
 
 
 def test_a_signal_to_the_whole_group_counts_once() -> None:
@@ -125,9 +134,8 @@ def test_a_second_signal_ends_everything_at_once(workers: int) -> None:
         sock = program.ask("/slow")
         assert program.line() == "slow"
         program.process.send_signal(signal.SIGTERM)
-        with pytest.raises(ConnectionRefusedError):
-            while True:
-                program.ask().close()
+        while program.listens():
+            pass
         program.process.send_signal(signal.SIGTERM)
         assert program.process.wait(20) != 0
         sock.close()
@@ -160,8 +168,7 @@ def test_no_worker_outlives_a_parent_that_was_killed() -> None:
         assert program.process.stdout is not None
         program.process.stdout.read()  # Ends when the last worker has closed its side.
         assert not Path(f"/proc/{worker}/cmdline").exists() or not Path(f"/proc/{worker}/cmdline").read_bytes()
-        with pytest.raises(ConnectionRefusedError):
-            program.ask()
+        assert not program.listens()
 
 
 def test_a_hangup_reloads_every_worker() -> None:

@@ -72,9 +72,18 @@ async def pay(site: Site, debt: Debt) -> Payment | Delay:
         return Delay(debt, site.clock.now_ms() + int(DEBT_RETRY_MAX_S * 1000), "this grid is not configured", False)
     place = Place(debt.bucket, debt.key)
     try:
-        if debt.version is not None and debt.grid in site.redundancy(debt.bucket).grids:
+        policy = site.redundancy(debt.bucket)
+        if debt.version is None:
+            await seat.grid.delete(place)
+            payment, how = Payment(debt, None), "deleted"
+        elif debt.grid in policy.grids:
             payment, how = await _bring(site, seat, debt, debt.version, place)
         else:
+            # The policy moved away from this grid, which may still have the only copy.
+            missing = set(policy.grids) - {copy.grid for copy in debt.version.copies}
+            if missing:
+                due_ms = site.clock.now_ms() + int(DEBT_RETRY_S * 1000)
+                return Delay(debt, due_ms, "the grids of the new policy do not all hold it yet", False)
             await seat.grid.delete(place)
             payment, how = Payment(debt, None), "deleted"
     except (GridError, OSError, CrewFull) as trouble:

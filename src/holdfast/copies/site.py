@@ -97,6 +97,12 @@ class Site:
             self._redundancies[name] = known
         return known
 
+    def policies_changed(self, policies: Sequence[PolicyTerms]) -> None:
+        """Apply other policies from now on; reconcile brings the objects after them."""
+        self._terms = {terms.name: terms for terms in policies}
+        self._redundancies.clear()
+        self.note_debts()
+
     async def attach(self, seat: Seat) -> bool:
         """Ask a grid who it is and take note of the answer. True when it is there.
 

@@ -7,7 +7,7 @@ runs through a file, finds room there too: both `a` and `a/b` may be objects.
 
 In the hard tree a directory's name ends in `%` (the segment ends there) or `%-` (the segment goes on in the name
 below), and a file's name in neither, so no two keys can be in each other's way. Bytes that some file system refuses are written
-`%XX`; an empty last segment is `%_`. Everything else is readable as it is.
+`%XX`; an empty last segment is `%_`; from a certain depth on slashes are `%2F`. Everything else is readable as it is.
 
 Pure. Invariant: `key_of(hard(key)) == key` for every key, different keys have different paths, and no path leaves
 the directory it begins in. File systems that ignore case or normalise Unicode are out of scope.
@@ -27,6 +27,11 @@ _CHUNK_BYTES = 240
 _GOES_ON = "%-"
 _ENDS = "%"
 _EMPTY = "%_"
+_SLASH = "%2F"
+_DEPTH = 32
+"""Directories of a hard path, the pieces of long names aside: a key of 1,024 slashes shall not make as many of them."""
+_DOTS = {"": _EMPTY, ".": "%2E", "..": "%2E%2E"}
+"""What a file may not be named."""
 
 
 def plain(key: str) -> bytes | None:
@@ -41,15 +46,17 @@ def plain(key: str) -> bytes | None:
 
 def hard(key: str) -> bytes:
     """The key's path in the hard tree, `.holdfast/` included. At most about three times as long as the key."""
-    *folders, last = key.split("/")
+    segments = [_escape(segment) for segment in key.split("/")]
+    depth = min(len(segments) - 1, _DEPTH)
+    folders, last = segments[:depth], _SLASH.join(segments[depth:])
     names = [PRIVATE]
     for folder in folders:
-        *chunks, tail = _chunks(_escape(folder))
+        *chunks, tail = _chunks(folder)
         names += [chunk + _GOES_ON for chunk in chunks]
         names.append(tail + _ENDS)
-    *chunks, tail = _chunks(_escape(last))
+    *chunks, tail = _chunks(last)
     names += [chunk + _GOES_ON for chunk in chunks]
-    names.append(tail or _EMPTY)
+    names.append(_DOTS.get(tail, tail))
     return "/".join(names).encode()
 
 
@@ -77,8 +84,6 @@ def file_text(name: str) -> str:
 
 
 def _escape(segment: str) -> str:
-    if segment in (".", ".."):
-        return segment.replace(".", "%2E")
     return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", segment)
 
 

@@ -56,7 +56,7 @@ class NewVersion(Value, frozen=True):
     condition: WriteCondition = ALWAYS
     holder: str = ""
     claims: tuple[int, ...] = ()
-    """Of these grids, the debts that nobody else has claimed are claimed for `holder` in the same commit."""
+    """Of these grids, the debts on which no lease runs are claimed for `holder` in the same commit."""
     lease_until_ms: int = 0
 
 
@@ -269,7 +269,7 @@ class Index(Protocol):
     async def claim_key(
         self, grid: int, bucket: str, key: str, *, holder: str, now_ms: int, lease_until_ms: int
     ) -> Debt | None:
-        """Take one debt whether due or not; None when there is none or another holder has it."""
+        """Take one debt whether due or not; None when there is none or a lease of it runs, whosever it is."""
         ...
 
     async def renew(self, debt: Debt, *, lease_until_ms: int) -> bool:
@@ -288,7 +288,8 @@ class Index(Protocol):
         ...
 
     async def release_leases(self, holder: str) -> int:
-        """Free all debts of a holder (at its orderly stop). Returns how many."""
+        """Free all debts of a holder and of its requests, whose names begin with `holder#` (at its orderly stop).
+        Returns how many."""
         ...
 
     async def suspect(self, bucket: str, key: str, seq: int, grid: int, *, now_ms: int) -> bool:
@@ -312,8 +313,9 @@ class Index(Protocol):
 
     async def register_grid(self, name: str, identity: str, url: str) -> GridRow:
         """The row of this place: the one with this name and identity, or one of this name whose identity is still empty (it gets
-        this one, and keeps its number and debts), or a new one; others of the same name are retired
-        (their copies and debts are forgotten: nothing there can be trusted or reached)."""
+        this one, and keeps its number and debts), or a new one; others of the same name are retired for ever: their copies are
+        forgotten, since nothing there can be trusted or reached, and the new place owes the versions that they owed.
+        An empty `identity` means that the place was not seen yet: the row of that name, whichever it is."""
         ...
 
     async def grids(self) -> tuple[GridRow, ...]: ...

@@ -242,9 +242,9 @@ class SqliteIndex:
         after: debts.Place = (0, 0)
         while True:
             with _READING:
-                places, after, more = debts.leased_by(self._reader, holder, after)
-            if places:
-                freed += await self._committer.submit(debts.release_leases, holder, places)
+                leases, after, more = debts.leased_by(self._reader, holder, after)
+            if leases:
+                freed += await self._committer.submit(debts.release_leases, leases)
             if not more:
                 return freed
             await asyncio.sleep(0)

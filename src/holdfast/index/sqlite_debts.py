@@ -188,16 +188,20 @@ def postpone(batch: Batch, delays: Sequence[Delay]) -> None:
 
 Place = tuple[int, int]
 """Sequence number and grid of a debt."""
+Leased = tuple[int, int, str]
+"""Sequence number, grid and holder of a debt."""
 
 
-def leased_by(connection: apsw.Connection, holder: str, after: Place) -> tuple[list[Place], Place, bool]:
-    """Debts of a holder among the next rows after a place, the last place looked at, and whether there are more."""
+def leased_by(connection: apsw.Connection, holder: str, after: Place) -> tuple[list[Leased], Place, bool]:
+    """Debts of a holder, or of one of its requests, among the next rows after a place; the last place looked at; and
+    whether there are more."""
     rows: list[tuple[Any, ...]] = connection.execute(
         "SELECT seq, grid, holder FROM debt WHERE (seq, grid) > (?, ?) ORDER BY seq, grid LIMIT ?",
         (*after, READ_SLICE),
     ).fetchall()
-    places: list[Place] = [(row[0], row[1]) for row in rows if row[2] == holder]
-    return places, rows[-1][:2] if rows else after, len(rows) == READ_SLICE
+    request = holder + "#"
+    leases: list[Leased] = [(row[0], row[1], row[2]) for row in rows if row[2] == holder or row[2].startswith(request)]
+    return leases, rows[-1][:2] if rows else after, len(rows) == READ_SLICE
 
 
 def read_grids(connection: apsw.Connection, bucket: str, key: bytes) -> tuple[int, ...]:
@@ -208,13 +212,13 @@ def read_grids(connection: apsw.Connection, bucket: str, key: bytes) -> tuple[in
     return tuple([row[0] for row in rows])
 
 
-def release_leases(batch: Batch, holder: str, places: Sequence[Place]) -> int:
-    """Free these debts where the holder has them. Returns how many."""
+def release_leases(batch: Batch, leases: Sequence[Leased]) -> int:
+    """Free these debts where those holders still have them. Returns how many."""
     before = batch.connection.total_changes()
-    for place in places:
+    for lease in leases:
         batch.execute(
             "UPDATE debt SET holder = '', due_ms = ?, next_ms = 0 WHERE seq = ? AND grid = ? AND holder = ?",
-            (batch.now_ms, *place, holder),
+            (batch.now_ms, *lease),
         )
     return batch.connection.total_changes() - before
 

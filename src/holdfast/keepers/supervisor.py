@@ -7,6 +7,7 @@ keeper outlives `stop`.
 """
 
 import asyncio
+import contextlib
 import traceback
 from collections.abc import Sequence
 from typing import Protocol
@@ -78,14 +79,12 @@ class Supervisor:
                 failures += 1
                 delay_s = _pause(failures)
                 self._teller.tell(KeeperFailed(keeper.name, traceback.format_exc()))
-            if delay_s <= 0:
-                await asyncio.sleep(0)
-                continue
-            try:
-                async with asyncio.timeout(delay_s):
-                    await keeper.wake.wait()
-            except TimeoutError:
-                continue
+            # A keeper that always has work, or is always woken, must not keep the event loop to itself.
+            await asyncio.sleep(0)
+            if delay_s > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(delay_s):
+                        await keeper.wake.wait()
 
 
 def _pause(failures: int) -> float:

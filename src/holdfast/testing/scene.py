@@ -46,10 +46,11 @@ class TinyStore:
         if name not in METHODS.values():
             raise AttributeError(name)
 
-        async def unused(ask: Any) -> Any:
-            raise AssertionError(f"{name} is not expected here")
+        async def absent(ask: Any) -> Any:
+            await self._begin(ask)
+            raise S3Error("NoSuchBucket", fields={"BucketName": ask.bucket})
 
-        return unused
+        return absent
 
     async def _begin(self, ask: Any) -> None:
         self.asked.append(ask)

@@ -1,0 +1,210 @@
+"""What the keepers promise, over the real index and spool."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from holdfast.clock import SystemClock
+from holdfast.copies.site import PolicyTerms
+from holdfast.events import CopySuspected, GridMoved, KeeperFailed, Teller
+from holdfast.grids.folder import FolderGrid
+from holdfast.grids.memory import MemoryGrid
+from holdfast.keepers.scrub import Scrub
+from holdfast.keepers.supervisor import Supervisor
+from holdfast.keepers.sweep import Sweep
+from holdfast.limits import BLOCK_BYTES
+from holdfast.model import Facts, Place
+from holdfast.s3 import CreateMultipartUpload, UploadPart
+from tests.engine import BUCKET, Bytes, Engine, engine
+
+LARGE = os.urandom(BLOCK_BYTES + 99)
+
+
+def folder(tmp_path: Path, name: str) -> FolderGrid:
+    return FolderGrid(name, tmp_path / name, clock=SystemClock())
+
+
+def files(tmp_path: Path, grid: str) -> dict[str, bytes]:
+    root = tmp_path / grid / BUCKET
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+async def whole_scrub(made: Engine) -> None:
+    """Steps of the scrub until it begins anew."""
+    scrub = Scrub(made.site, interval_s=1.0)
+    await made.site.index.note("scrub/cursor", "")
+    while True:
+        await scrub.step()
+        if not await made.site.index.noted("scrub/cursor"):
+            return
+
+
+def test_a_new_grid_gets_every_object_and_loses_those_that_go_later(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with engine(tmp_path, [folder(tmp_path, "a")]) as made:
+            for number in range(20):
+                await made.put(f"k{number:02}", b"x" * number)
+            await made.put("large", LARGE)
+            assert await made.settle() == 0
+        async with engine(tmp_path, [folder(tmp_path, "a"), folder(tmp_path, "b")]) as made:
+            await made.reconcile()
+            assert (await made.site.index.usage()).debts == 21
+            assert await made.settle() == 0
+            assert files(tmp_path, "b") == files(tmp_path, "a")
+            assert await made.copies("large") == {"a", "b"}
+            await made.delete("large")
+            assert await made.settle() == 0
+            assert "large" not in files(tmp_path, "b")
+
+    asyncio.run(main())
+
+
+def test_a_grid_that_left_the_policy_is_emptied_but_not_before_the_others_hold_everything(tmp_path: Path) -> None:
+    async def main() -> None:
+        a, b = MemoryGrid("a"), MemoryGrid("b")
+        async with engine(tmp_path, [a, b]) as made:
+            await made.put("k", LARGE)
+            await made.settle()
+            made.site.policies_changed([PolicyTerms("standard", ("b",), 0, True)])
+            await b.delete(Place(BUCKET, "k"))
+            version = await made.site.index.get(BUCKET, "k")
+            assert version is not None
+            number = made.site.seats["b"].number
+            await made.site.index.suspect(BUCKET, "k", version.seq, number, now_ms=made.site.clock.now_ms())
+            await made.reconcile()
+            leaving = [keeper for keeper in made.catchups if keeper.name.startswith("catch-up a")]
+            assert await leaving[0].step() == 0
+            assert await made.copies("k") == {"a"}, "the only copy is left alone"
+            while await made.settle():
+                await made.site.clock.sleep(0.05)
+            assert await made.copies("k") == {"b"}
+            assert [held.key for held in await a.list(BUCKET)] == []
+            assert await made.read("k") == LARGE
+
+    asyncio.run(main())
+
+
+def test_a_grid_that_came_back_empty_is_filled_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        lost = MemoryGrid("b")
+        async with engine(tmp_path, [MemoryGrid("a"), lost]) as made:
+            await made.put("small", b"x")
+            await made.put("large", LARGE)
+            await made.settle()
+            lost.lose()
+            await made.probe()
+            assert any(isinstance(event, GridMoved) and event.state == "replaced" for event in made.events)
+            assert await made.copies("large") == {"a"}
+            await made.reconcile()
+            assert await made.settle() == 0
+            assert await made.copies("large") == {"a", "b"}
+            assert sorted(held.key for held in await lost.list(BUCKET)) == ["large", "small"]
+
+    asyncio.run(main())
+
+
+def test_scrub_finds_every_kind_of_rot_and_catch_up_repairs_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with engine(tmp_path, [folder(tmp_path, "a"), folder(tmp_path, "b")]) as made:
+            for key in ("flipped", "cut", "gone", "sound"):
+                await made.put(key, LARGE)
+            await made.put("tiny", b"tiny")
+            await made.settle()
+            root = tmp_path / "b" / BUCKET
+            for key in ("flipped", "tiny"):
+                path = root / key
+                times = path.stat()
+                data = bytearray(path.read_bytes())
+                data[-1] ^= 1
+                path.write_bytes(data)
+                os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+            (root / "cut").write_bytes(LARGE[:-1])
+            (root / "gone").unlink()
+            await whole_scrub(made)
+            suspects = {event.key for event in made.events if isinstance(event, CopySuspected)}
+            assert suspects == {"flipped", "cut", "gone", "tiny"}
+            assert await made.settle() == 0
+            assert files(tmp_path, "b") == files(tmp_path, "a")
+            made.events.clear()
+            await whole_scrub(made)
+            assert not any(isinstance(event, CopySuspected) for event in made.events)
+
+    asyncio.run(main())
+
+
+def test_sweep_removes_orphans_and_abandoned_uploads_and_nothing_else(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with engine(tmp_path, [MemoryGrid("a")]) as made:
+            await made.put("waiting", LARGE)
+            begun = await made.store.create_multipart_upload(CreateMultipartUpload(BUCKET, "k", Facts()))
+            await made.store.upload_part(UploadPart(BUCKET, "k", begun.upload_id, 1), Bytes(b"part"))
+            orphan = made.site.spool.begin(1, used_bytes=0)
+            await orphan.add([b"x"], 1)
+            await orphan.finish()
+            for name in await made.site.spool.idle_files(age_s=-60):
+                os.utime(made.site.spool.path(name), (1, 1))
+            await Sweep(made.site, keep_inline_bytes=0).step()
+            left = set(await made.site.spool.idle_files(age_s=60))
+            assert orphan.identifier not in left
+            assert len(left) == 2
+            assert await made.read("waiting") == LARGE
+
+    asyncio.run(main())
+
+
+def test_sweep_drops_inline_bodies_only_when_every_grid_holds_them(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with engine(tmp_path, [MemoryGrid("a")]) as made:
+            await made.put("held", b"h" * 1000)
+            await made.settle()
+            await made.put("owed", b"o" * 1000)
+            sweep = Sweep(made.site, keep_inline_bytes=0)
+            while not await sweep.step():
+                pass
+            assert (await made.site.index.usage()).inline_bytes == 1000
+            assert await made.read("held") == b"h" * 1000
+            assert await made.read("owed") == b"o" * 1000
+
+    asyncio.run(main())
+
+
+def test_a_keeper_that_fails_is_told_and_tried_again_and_stops_nobody() -> None:
+    done = asyncio.Event()
+
+    class Flaky:
+        name = "flaky"
+
+        def __init__(self) -> None:
+            self.wake = asyncio.Event()
+            self.steps = 0
+            self.closed = False
+
+        async def step(self) -> float:
+            self.steps += 1
+            self.wake.set()
+            if self.steps == 1:
+                raise RuntimeError("a bug")
+            if self.steps == 12:
+                done.set()
+            return 60.0
+
+        async def close(self) -> None:
+            self.closed = True
+
+    async def main() -> None:
+        teller = Teller()
+        told: list[object] = []
+        teller.subscribe(told.append)
+        flaky, other = Flaky(), Flaky()
+        other.steps = 5
+        supervisor = Supervisor([flaky, other], clock=SystemClock(), teller=teller)
+        supervisor.start()
+        await done.wait()
+        await supervisor.stop()
+        failures = [event for event in told if isinstance(event, KeeperFailed)]
+        assert failures
+        assert "a bug" in failures[0].reason
+        assert flaky.steps > 1
+        assert flaky.closed
+
+    asyncio.run(main())
