@@ -59,6 +59,7 @@ def serve(settings: Settings, credentials: Credentials, *, clock: Clock, announc
 
     `announce` is called once, when the first worker serves. Raises ConfigError when it cannot start.
     """
+    os.umask(0o077)  # Index, spool and grids hold customers' data: nobody else's business on this machine.
     with _lock(settings.run_path):
         endpoint_path(settings.run_path).unlink(missing_ok=True)
         tls = Tls(str(settings.server.tls_cert), str(settings.server.tls_key)) if settings.server.tls_cert else None
@@ -242,6 +243,7 @@ class Node:
             domain=server.domain,
             clock=self._clock,
             teller=self._teller,
+            secure=server.tls_cert is not None,
         )
         bounds = Bounds(connections=server.connections, requests=server.requests)
         s3 = S3Server(gateway.handle, clock=self._clock, bounds=bounds)
@@ -279,8 +281,7 @@ class Node:
             self._teller.tell(Noted("serving", {"version": __version__, "pid": os.getpid()}))
             gc.collect()
             gc.freeze()
-            ready()
-            await self._serve(doors, tls)
+            await self._serve(doors, tls, ready)
         return 0
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
@@ -300,14 +301,17 @@ class Node:
         self._supervisor.start()
         stack.push_async_callback(self._supervisor.stop)
 
-    async def _serve(self, doors: Doors, tls: Tls | None) -> None:
+    async def _serve(self, doors: Doors, tls: Tls | None, ready: Callable[[], None]) -> None:
         """Until a signal comes; then requests in progress are finished while the admin listener says so."""
         readiness = Readiness(self._index, clock=self._clock, draining=lambda: self._watch.draining)
         admin = AdminServer(application(self._watch, readiness))
         async with asyncio.TaskGroup() as group:
             if self._worker == 0 and doors.admin:
                 group.create_task(admin.serve(doors.admin))
-            await until_stopped(lambda: self._reload(tls))
+            stopped = group.create_task(until_stopped(lambda: self._reload(tls)))
+            await asyncio.sleep(0)  # Whoever hears that it serves may stop it at once, so it listens for that first.
+            ready()
+            await stopped
             self._watch.draining = True
             self._teller.tell(Noted("stopping", {"requests": self._server.requests}))
             graceful = await self._server.drain(self._settings.server.drain)

@@ -24,7 +24,7 @@ HELP: Final = prose("""
 Check whether a place keeps every promise that Holdfast needs of a grid.
 
 Runs the contract suite: writes are atomic and durable, hard names are kept apart, ranges and conditions are exact, listings are
-in order, and so on. The place must be empty, or already Holdfast's; what the suite makes there is removed again.
+in order, and so on. The place must be empty; what the suite makes there is removed again.
 
 Exit code 0: every promise is kept; 1: one is broken, do not use the place; 2: it cannot be asked.
 

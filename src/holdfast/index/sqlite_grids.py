@@ -18,13 +18,19 @@ from holdfast.limits import COMMIT_SLICE
 
 def register(batch: Batch, name: str, identity: str, url: str) -> GridRow:
     """The row of this place; rows of other places with its name are retired."""
-    rows: list[tuple[int, str, str]] = batch.execute(
-        "SELECT id, identity, url FROM grid WHERE name = ? AND NOT retired", (name,)
+    rows: list[tuple[int, str, str, int]] = batch.execute(
+        "SELECT id, identity, url, retired FROM grid WHERE name = ?", (name,)
     ).fetchall()
-    # Without an identity the place was not seen yet: it is the one that has the name, whichever that is.
-    number = next((row[0] for row in rows if not identity or row[1] in (identity, "")), None)
-    if number is not None and not identity:
-        identity = next(row[1] for row in rows if row[0] == number)
+    live = next((row for row in rows if not row[3]), None)
+    number = None
+    if live is not None:
+        # A retired identity is hearsay: the place was replaced since it was asked. Without an identity the place was
+        # not seen yet. Either way it is the one that has the name now.
+        known = not identity or any(row[1] == identity and row[3] for row in rows)
+        if known:
+            identity = live[1]
+        if identity == live[1] or not live[1]:
+            number = live[0]
     if number is None:
         batch.execute("UPDATE grid SET retired = 1 WHERE name = ?", (name,))
         number = batch.execute(
@@ -33,7 +39,7 @@ def register(batch: Batch, name: str, identity: str, url: str) -> GridRow:
             (name, identity, url),
         ).get
         batch.grids.read(batch.connection)
-    elif (number, identity, url) not in rows:
+    elif live is not None and live[1:3] != (identity, url):
         batch.execute("UPDATE grid SET identity = ?, url = ? WHERE id = ?", (identity, url, number))
     return GridRow(number, name, identity, url, False)
 

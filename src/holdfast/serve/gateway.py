@@ -78,7 +78,7 @@ class Gateway:
     """Serves exchanges from a store.
 
     `store` has the methods of METHODS. `secret_of` gives the secret of an access key, or None. `domain` is that of
-    virtual-host style, or empty.
+    virtual-host style, or empty. `secure` says that clients come by TLS.
     """
 
     def __init__(
@@ -90,7 +90,9 @@ class Gateway:
         domain: str,
         clock: Clock,
         teller: Teller,
+        secure: bool = False,
     ) -> None:
+        self._secure = secure
         self._methods: dict[type, Method] = {kind: getattr(store, name) for kind, name in METHODS.items()}
         self._secret_of = secret_of
         self._region = region
@@ -130,7 +132,7 @@ class Gateway:
         if isinstance(result, s3.ObjectGot):
             await self._send_object(exchange, call, ask, result)
         else:
-            reply = render(request, result)
+            reply = render(request, result, secure=self._secure)
             exchange.reply(reply.status, self._headers(call, reply), reply.body)
 
     async def _run(
@@ -151,6 +153,8 @@ class Gateway:
         if operation.body is BodyKind.STREAM:
             return await method(ask, body), ask
         data = await read_whole(body, XML_BYTES)
+        if body.trailer is not None:
+            ask = replace(ask, expected=replace(ask.expected, checksum=body.trailer))
         if operation.fill is not None:
             ask = operation.fill(ask, data)
         return await method(ask), ask

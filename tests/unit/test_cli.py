@@ -1,0 +1,393 @@
+"""The operator's commands: what they print, what they refuse, and their exit codes. Serving ones are real processes."""
+
+import json
+import os
+import re
+import select
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from holdfast import __version__
+from holdfast.cli.main import app
+from holdfast.cli.serve import announcement
+from holdfast.cli.status import render
+from holdfast.cli.telling import bytes_text, time_text
+from holdfast.config.credentials import Credentials
+from holdfast.config.load import load
+from holdfast.config.notation import Secret
+from holdfast.limits import GIB
+from holdfast.serve.status import Endpoint, GridStatus, PolicyStatus, Status, WorkerStatus
+
+PROGRAM = str(Path(sys.executable).with_name("holdfast"))
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither this user's settings nor this directory's data reach a test."""
+    for name in list(os.environ):
+        if name.startswith("HOLDFAST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+
+def call(*arguments: str) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(app, list(arguments))
+
+
+def execute(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as an operator does."""
+    return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+# --- help and version ---
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["status"], ["certify"], ["config"], ["config", "check"]])
+def test_help_teaches(command: list[str]) -> None:
+    told = call(*command, "--help")
+    assert told.exit_code == 0
+    if command and command != ["config"]:
+        assert "Examples" in told.output
+        assert "holdfast " + command[0] in told.output
+
+
+def test_the_version_is_printed() -> None:
+    assert call("version").output == f"holdfast {__version__}\n"
+    assert json.loads(call("version", "--json").output) == {"version": __version__}
+
+
+# --- config check ---
+
+
+def test_a_configuration_that_can_be_served_is_shown_with_its_meaning(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('[server]\nworkers = 2\n[policy.vital]\nack = 2\noutage = "refuse"\n')
+    told = call("config", "check", "--config", "c.toml")
+    assert told.exit_code == 0
+    for part in ("server.workers", "c.toml", "vital", "a and b hold it", "committed and synced on this machine"):
+        assert part in told.output
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_checked_configuration_can_be_read_by_machines(tmp_path: Path) -> None:
+    told = json.loads(call("config", "check", "--json", "--data", "elsewhere").output)
+    assert told["valid"] is True
+    assert told["settings"]["data"] == str(tmp_path / "elsewhere")
+    assert told["origins"] == {"data": "--data"}
+    (policy,) = told["policies"]
+    assert (policy["name"], policy["ack"], policy["outage"]) == ("standard", 0, "accept")
+    assert "acknowledged" in policy["meaning"]
+
+
+def test_a_wrong_configuration_is_refused_with_every_mistake(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('[server]\nlisten_on = "x"\n[spool]\nlimit = "much"\n')
+    told = execute("config", "check", "--config", "c.toml")
+    assert told.returncode == 1
+    assert told.stdout == ""
+    assert "error: c.toml [server] listen_on: there is no such setting.\n       Did you mean listen?" in told.stderr
+    assert "error: c.toml [spool] limit:" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_mistakes_can_be_read_by_machines(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('[spool]\nlimit = "much"\n')
+    told = call("config", "check", "--config", "c.toml", "--json")
+    assert told.exit_code == 1
+    (problem,) = json.loads(told.output)["problems"]
+    assert problem["where"] == "c.toml [spool] limit"
+
+
+def test_a_mistake_stops_serve_with_two_and_no_traceback() -> None:
+    told = execute("serve", "--listen", "9000")
+    assert told.returncode == 2
+    assert told.stderr.startswith('error: --listen: "9000" is not an address')
+    assert "Traceback" not in told.stderr
+
+
+# --- what serve announces ---
+
+
+def announced(tmp_path: Path, *, origin: str, generated: bool, terminal: bool) -> str:
+    settings = load(None, {"HOLDFAST_DATA": str(tmp_path)})
+    credentials = Credentials("HFACCESS", Secret("the-very-secret"), origin, generated)
+    endpoint = Endpoint("http://127.0.0.1:9000", "http://127.0.0.1:9001", 1)
+    return announcement(settings, credentials, endpoint, show_secret=terminal)
+
+
+def test_a_new_key_pair_is_announced_with_examples_to_paste(tmp_path: Path) -> None:
+    told = announced(tmp_path, origin="credentials.toml", generated=True, terminal=False)
+    for part in (
+        "http://127.0.0.1:9000",
+        "HFACCESS",
+        "export AWS_SECRET_ACCESS_KEY=the-very-secret",
+        "aws --endpoint-url http://127.0.0.1:9000 s3 ls",
+        "boto3.client(",
+        "kept in credentials.toml",
+    ):
+        assert part in told
+
+
+def test_a_kept_secret_goes_to_a_terminal_only(tmp_path: Path) -> None:
+    assert "the-very-secret" in announced(tmp_path, origin="credentials.toml", generated=False, terminal=True)
+    assert "the-very-secret" not in announced(tmp_path, origin="credentials.toml", generated=False, terminal=False)
+
+
+def test_a_secret_of_the_environment_is_never_printed(tmp_path: Path) -> None:
+    assert "the-very-secret" not in announced(tmp_path, origin="environment", generated=False, terminal=True)
+
+
+# --- serve and status, as processes ---
+
+
+class Served:
+    """A running `holdfast serve`."""
+
+    def __init__(self, data: Path, *flags: str) -> None:
+        command = [PROGRAM, "serve", "--data", str(data), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *flags]
+        self.data = data
+        self.log = data.with_name(data.name + ".log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL)
+        self.said = self._first_words()
+        self.endpoint: dict[str, Any] = json.loads((data / "run" / "endpoint.json").read_bytes())
+
+    def _first_words(self) -> str:
+        assert self.process.stdout is not None
+        said = b""
+        while b"Ctrl-C" not in said:
+            ready, _, _ = select.select([self.process.stdout], [], [], 60)
+            piece = os.read(self.process.stdout.fileno(), 65536) if ready else b""
+            assert piece, f"it did not start: {said!r} {self.log.read_text()}"
+            said += piece
+        return said.decode()
+
+    def ask(self, page: str) -> Any:
+        with urllib.request.urlopen(self.endpoint["admin"] + page, timeout=20) as reply:
+            return json.load(reply)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(60)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    node = Served(tmp_path_factory.mktemp("served") / "data", "--workers", "2")
+    try:
+        yield node
+    finally:
+        node.stop(signal.SIGKILL)
+
+
+def test_serve_makes_everything_it_needs_and_says_how_to_reach_it(served: Served) -> None:
+    assert served.endpoint["url"] in served.said
+    assert "kept in" in served.said
+    assert stat.S_IMODE((served.data / "credentials.toml").stat().st_mode) == 0o600
+    assert {"index.db", "spool", "grids", "run"} <= {entry.name for entry in served.data.iterdir()}
+    assert served.ask("/readyz") == {"ready": True, "reasons": []}
+
+
+def test_the_endpoint_answers_unsigned_requests_with_s3s_error(served: Served) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(served.endpoint["url"] + "/", timeout=20)
+    assert refused.value.code == 403
+    refused.value.close()
+
+
+def test_status_finds_the_node_by_its_data_directory(served: Served) -> None:
+    told = execute("status", "--data", str(served.data))
+    assert told.returncode == 0
+    lines = told.stdout.splitlines()
+    assert re.search(r"Grid +State +Held +Owed +Oldest +ETA", told.stdout)
+    assert [line.split()[:2] for line in lines if line.startswith(("a ", "b "))] == [["a", "up"], ["b", "up"]]
+    assert "64.0 GiB" in told.stdout
+
+
+def test_status_can_be_read_by_machines(served: Served) -> None:
+    told = json.loads(execute("status", "--data", str(served.data), "--json").stdout)
+    assert [grid["state"] for grid in told["grids"]] == ["up", "up"]
+    assert told["draining"] is False
+
+
+def test_status_asks_the_listener_that_it_is_given(served: Served) -> None:
+    address = served.endpoint["admin"].removeprefix("http://")
+    assert execute("status", "--admin", address, "--json").returncode == 0
+
+
+def test_a_second_serve_on_the_same_data_is_refused(served: Served) -> None:
+    told = execute("serve", "--data", str(served.data), "--listen", "127.0.0.1:0", "--admin", "")
+    assert told.returncode == 2
+    assert f"is being served by process {served.process.pid}" in told.stderr
+    assert served.ask("/healthz") == {"alive": True}
+    assert (served.data / "run" / "endpoint.json").exists()
+
+
+def test_an_address_in_use_is_refused(served: Served, tmp_path: Path) -> None:
+    address = served.endpoint["url"].removeprefix("http://")
+    told = execute("serve", "--data", str(tmp_path / "other"), "--listen", address)
+    assert told.returncode == 2
+    assert "Address already in use" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_gracefully_and_the_next_start_has_the_same_keys(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    first = Served(tmp_path / "data")
+    assert first.stop(number) == 0
+    assert "stopped" in first.log.read_text()
+    assert not (tmp_path / "data" / "run" / "endpoint.json").exists()
+    again = Served(tmp_path / "data")
+    assert again.stop() == 0
+    keys = [re.search(r"access key +(\w+)", said) for said in (first.said, again.said)]
+    assert keys[0] is not None
+    assert keys[1] is not None
+    assert keys[0][1] == keys[1][1]
+    assert "secret key" in first.said
+    assert "secret key" not in again.said
+
+
+def test_a_foreign_grid_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "data/grids/a").mkdir(parents=True)
+    (tmp_path / "data/grids/a/somebody.txt").write_text("mine")
+    told = execute("serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0", "--admin", "")
+    assert told.returncode == 2
+    assert "it is not empty and has no marker" in told.stderr
+    assert "Traceback" not in told.stderr
+    assert (tmp_path / "data/grids/a/somebody.txt").read_text() == "mine"
+
+
+def test_status_of_a_node_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        told = execute("status", "--admin", f"127.0.0.1:{free.getsockname()[1]}")
+    assert told.returncode == 1
+    assert "no node answers" in told.stderr
+    assert "holdfast serve" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+# --- what status shows ---
+
+
+def grid(name: str, **fields: Any) -> GridStatus:
+    known: dict[str, Any] = {
+        "name": name,
+        "url": f"folder:{name}",
+        "state": "up",
+        "reason": "",
+        "since_ms": 0,
+        "held": 12_345,
+        "held_bytes": 3 * GIB,
+        "owed": 0,
+        "owed_bytes": 0,
+        "oldest_debt_s": 0.0,
+        "eta_s": 0.0,
+        "paid_per_s": 0.0,
+        "breakers": {},
+    }
+    return GridStatus(**(known | fields))
+
+
+def shown(*grids: GridStatus) -> str:
+    from rich.console import Console
+
+    status = Status(
+        version="9.9",
+        node="here",
+        at_ms=0,
+        uptime_s=3700.0,
+        draining=False,
+        objects=12_400,
+        object_bytes=3 * GIB,
+        tombstones=2,
+        uploads=1,
+        owed=55,
+        inline_bytes=GIB,
+        inline_limit=2 * GIB,
+        spool_bytes=95,
+        spool_limit=100,
+        grids=grids,
+        policies=(PolicyStatus("standard", ("a", "b"), 0, "accept"),),
+        workers=(WorkerStatus(0, 17, 3, 2, 0.5),),
+    )
+    console = Console(width=200, highlight=False)
+    with console.capture() as captured:
+        console.print(render(status))
+    return captured.get()
+
+
+def test_status_shows_what_is_owed_since_when_and_until_when() -> None:
+    told = shown(grid("a"), grid("b", owed=55, owed_bytes=GIB, oldest_debt_s=3725.0, eta_s=130.0))
+    line = next(line for line in told.splitlines() if line.startswith("b "))
+    for part in ("up", "12,345", "3.00 GiB", "55", "1.00 GiB", "1 h 2 min", "2 min 10 s"):
+        assert part in line
+    assert "95%" in told
+
+
+def test_status_promises_no_eta_for_a_grid_that_is_down_or_stuck() -> None:
+    down = grid("a", state="down", reason="no such directory [x]", owed=5, eta_s=None, breakers={"write": "open"})
+    told = shown(down, grid("b", owed=5, eta_s=None))
+    first, second = (line for line in told.splitlines() if line.startswith(("a ", "b ")))
+    assert "after its return" in first
+    assert "no such directory [x]; breaker: write open" in first
+    assert "unknown" in second
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1024, "1.00 KiB"), (123 * 1024**3, "123 GiB"), (5 * 1024**5, "5120 TiB")],
+)
+def test_sizes_have_three_digits(size: int, text: str) -> None:
+    assert bytes_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("delay_s", "text"),
+    [(0.04, "0.0 s"), (9.94, "9.9 s"), (59.0, "59 s"), (61, "1 min 1 s"), (3600, "1 h"), (90_061, "1 d 1 h")],
+)
+def test_times_have_two_units(delay_s: float, text: str) -> None:
+    assert time_text(delay_s) == text
+
+
+# --- certify ---
+
+
+def test_certify_trusts_a_good_place_and_leaves_nothing_there(tmp_path: Path) -> None:
+    told = call("certify", f"folder:{tmp_path / 'place'}", "--json")
+    assert told.exit_code == 0
+    facts = json.loads(told.output)
+    assert facts["certified"] is True
+    assert len(facts["findings"]) > 10
+    assert {finding["outcome"] for finding in facts["findings"]} <= {"kept", "skipped"}
+    assert list((tmp_path / "place").iterdir()) == []
+
+
+def test_certify_refuses_a_place_with_somebodys_files(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    told = execute("certify", f"folder:{tmp_path}")
+    assert told.returncode == 2
+    assert "it is not empty" in told.stderr
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_certify_says_which_places_it_knows() -> None:
+    told = execute("certify", "s3://bucket")
+    assert told.returncode == 2
+    assert "not available yet" in told.stderr
