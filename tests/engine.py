@@ -123,6 +123,14 @@ class Engine:
                 break
         return (await self.site.index.usage()).debts
 
+    async def converge(self) -> None:
+        """Settle, also what was postponed; fails when debts are left after many tries."""
+        for _ in range(400):
+            if not await self.settle():
+                return
+            await self.site.clock.sleep(0.02)
+        raise AssertionError(f"debts are left: {await self.site.index.sums()}")
+
     async def reconcile(self) -> None:
         while not await self.reconciler.step():
             pass

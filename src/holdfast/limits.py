@@ -226,7 +226,7 @@ DEBT_RETRY_S: Final = 1.0
 """First pause after a failed payment; doubles to DEBT_RETRY_MAX_S; with jitter."""
 DEBT_RETRY_MAX_S: Final = 60.0
 UPLOAD_AGE_S: Final = 7 * 24 * 3600
-"""Default of `bucket.abort_uploads`: a multipart upload without progress for this long is swept."""
+"""A multipart upload without a new part for this long is swept."""
 SCRUB_INTERVAL_S: Final = 30 * 24 * 3600
 """Default of `scrub.interval`: each copy is read back and checked about once in this time."""
 

@@ -75,8 +75,7 @@ def test_a_grid_that_left_the_policy_is_emptied_but_not_before_the_others_hold_e
             leaving = [keeper for keeper in made.catchups if keeper.name.startswith("catch-up a")]
             assert await leaving[0].step() == 0
             assert await made.copies("k") == {"a"}, "the only copy is left alone"
-            while await made.settle():
-                await made.site.clock.sleep(0.05)
+            await made.converge()
             assert await made.copies("k") == {"b"}
             assert [held.key for held in await a.list(BUCKET)] == []
             assert await made.read("k") == LARGE

@@ -49,13 +49,7 @@ async def commit_body(
             bucket, key, received.size, received.md5, now_ms, facts, (),
             layout=Layout((received.part(1, now_ms),), multipart=False), spool=(received.file,), condition=condition,
         )  # fmt: skip
-    try:
-        await commit(site, version)
-    except S3Error:
-        # The index refused: nothing refers to the file. After any other failure it may, and the sweep decides.
-        if received.file is not None:
-            await site.spool.release([received.file.id])
-        raise
+    await commit(site, version)
     return now_ms
 
 
@@ -97,13 +91,22 @@ async def commit(site: Site, version: NewVersion, upload_id: str = "") -> Writte
         candidates = sorted(policy.grids, key=lambda number: not _is_up(site, number))
         change = _claiming(site, version, policy, tuple(candidates[: policy.ack]))
     change = replace(change, owes=policy.grids)
-    written = await (site.index.complete_upload(upload_id, change) if upload_id else site.index.put(change))
+    written = await (site.index.complete_upload(upload_id, change) if upload_id else _put(site, change))
     if written.released:
         await site.spool.release(written.released)
     if policy.ack:
         await _acknowledge(site, change, written, policy, candidates)
     site.note_debts()
     return written
+
+
+async def _put(site: Site, change: NewVersion) -> Written:
+    try:
+        return await site.index.put(change)
+    except S3Error:
+        # The index refused: nothing refers to the files. After any other failure it may, and the sweep decides.
+        await site.spool.release([file.id for file in change.spool])
+        raise
 
 
 def _claiming(site: Site, version: NewVersion, policy: Redundancy, claims: tuple[int, ...]) -> NewVersion:

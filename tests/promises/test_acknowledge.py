@@ -1,0 +1,125 @@
+"""What `ack` and `outage` promise, with grids that fail while they are being written to."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from holdfast.clock import SystemClock
+from holdfast.errors import S3Error
+from holdfast.grids.memory import MemoryGrid
+from holdfast.limits import BLOCK_BYTES
+from holdfast.model import Facts, Place
+from holdfast.s3 import PutObject
+from holdfast.testing.faults import Fault, FaultGrid, Kind
+from tests.engine import BUCKET, Bytes, Engine, engine
+
+LARGE = os.urandom(BLOCK_BYTES + 7)
+BODIES = [b"small", LARGE]
+
+
+def grids() -> tuple[FaultGrid, FaultGrid]:
+    clock = SystemClock()
+    return FaultGrid(MemoryGrid("a"), clock=clock), FaultGrid(MemoryGrid("b"), clock=clock)
+
+
+async def put(made: Engine, data: bytes) -> str:
+    try:
+        await made.store.put_object(PutObject(BUCKET, "k", Facts()), Bytes(data))
+    except S3Error as refusal:
+        return refusal.code
+    return "ok"
+
+
+@pytest.mark.parametrize("ack", [0, 1, 2])
+@pytest.mark.parametrize("data", BODIES)
+def test_as_many_grids_hold_a_write_as_the_policy_says_before_it_is_acknowledged(
+    tmp_path: Path, ack: int, data: bytes
+) -> None:
+    async def main() -> None:
+        async with engine(tmp_path, grids(), ack=ack) as made:
+            for _ in range(3):
+                assert await put(made, data) == "ok"
+                assert len(await made.copies("k")) == ack
+            assert await made.settle() == 0
+            assert await made.read("k") == data
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", [Kind.REFUSE, Kind.FULL, Kind.DENY, Kind.LOST_ANSWER])
+@pytest.mark.parametrize("data", BODIES)
+def test_another_grid_stands_in_for_one_that_fails(tmp_path: Path, kind: Kind, data: bytes) -> None:
+    async def main() -> None:
+        a, b = grids()
+        async with engine(tmp_path, (a, b), ack=1, accept=False) as made:
+            a.inject(Fault(kind), "stage", "publish")
+            assert await put(made, data) == "ok"
+            assert await made.copies("k") == {"b"}
+            a.heal()
+            await made.converge()
+            assert await made.copies("k") == {"a", "b"}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("data", BODIES)
+def test_a_write_that_missed_its_quorum_is_refused_and_yet_not_lost(tmp_path: Path, data: bytes) -> None:
+    async def main() -> None:
+        a, b = grids()
+        async with engine(tmp_path, (a, b), ack=2, accept=False) as made:
+            b.inject(Fault(Kind.FULL), "stage", "publish")
+            assert await put(made, data) == "ServiceUnavailable"
+            # It was committed before the grid failed: from then on nothing may take its bytes away.
+            a.inject(Fault(Kind.REFUSE))
+            assert await made.read("k") == data
+            a.heal()
+            b.heal()
+            await made.converge()
+            assert await made.copies("k") == {"a", "b"}
+            assert await made.read("k") == data
+
+    asyncio.run(main())
+
+
+def test_an_outage_is_refused_before_the_body_is_taken_or_accepted_as_the_policy_says(tmp_path: Path) -> None:
+    async def main() -> None:
+        for accept, expected in ((False, "ServiceUnavailable"), (True, "ok")):
+            a, b = grids()
+            folder = tmp_path / str(accept)
+            folder.mkdir()
+            async with engine(folder, (a, b), ack=1, accept=accept) as made:
+                for grid in (a, b):
+                    grid.inject(Fault(Kind.REFUSE))
+                await made.probe()
+                body = Bytes(LARGE)
+                ask = PutObject(BUCKET, "k", Facts())
+                if accept:
+                    await made.store.put_object(ask, body)
+                    assert await made.read("k") == LARGE
+                    continue
+                with pytest.raises(S3Error) as refusal:
+                    await made.store.put_object(ask, body)
+                assert refusal.value.code == expected
+                assert "Retry-After" in refusal.value.headers
+                assert await body.read() == LARGE[:100_000], "nothing of the body was read"
+                assert await made.keys() == []
+
+    asyncio.run(main())
+
+
+def test_concurrent_overwrites_with_acknowledgement_end_with_one_version_everywhere(tmp_path: Path) -> None:
+    async def main() -> None:
+        a, b = grids()
+        async with engine(tmp_path, (a, b), ack=2) as made:
+            bodies = [bytes([number]) * 1000 for number in range(12)]
+            await asyncio.gather(*(put(made, body) for body in bodies))
+            await made.converge()
+            current = await made.read("k")
+            assert current in bodies
+            for grid in (a, b):
+                download = await grid.get(Place(BUCKET, "k"))
+                assert b"".join([piece async for piece in download.stream()]) == current
+
+    asyncio.run(main())
