@@ -5,12 +5,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from holdfast.events import Teller
 from holdfast.index.interface import Debt, GridSums, Index, NewVersion, Payment, SpoolFile, Written
 from holdfast.index.sqlite import SqliteIndex
-from holdfast.model import ALWAYS, Algorithm, Bucket, Checksum, Facts, Layout, Part, WriteCondition
+from holdfast.model import ALWAYS, Algorithm, Bucket, Checksum, Facts, Layout, Part, WriteCondition, replace
 from holdfast.s3 import DeleteAsk, Upload
 from holdfast.testing.rawhttp import StillClock
 
@@ -35,7 +33,7 @@ class Workbench:
 
     async def put(self, key: str, body: bytes = b"body", **changes: Any) -> Written:
         """Commit a small version that every grid is owed."""
-        return await self.index.put(msgspec.structs.replace(self.small(key, body), **changes))
+        return await self.index.put(replace(self.small(key, body), **changes))
 
     async def put_large(self, key: str, *spool: str, size: int = 100) -> Written:
         """Commit a version whose parts are these spool files of `size` bytes each."""
@@ -56,7 +54,7 @@ class Workbench:
 
     def composed(self, key: str, *spool: str, size: int = 100, condition: WriteCondition = ALWAYS) -> NewVersion:
         """A version whose parts are these spool files."""
-        return msgspec.structs.replace(
+        return replace(
             self.small(key),
             inline=None,
             crc=None,

@@ -156,8 +156,7 @@ def test_each_change_has_a_higher_number_than_all_before_it_also_after_reopening
     seqs: list[int] = []
 
     async def scenario(bench: Workbench) -> None:
-        for key in ("a", "b", "a"):
-            seqs.append((await bench.put(key)).seq)
+        seqs.extend([(await bench.put(key)).seq for key in ("a", "b", "a")])
         await bench.delete("a")
         seqs.append((await bench.put("c")).seq)
 

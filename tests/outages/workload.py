@@ -248,9 +248,7 @@ class Workload:
                 Bucket=BUCKET, Key=key, UploadId=begun, PartNumber=number, Body=body[start : start + _PART_BYTES]
             )
             parts.append({"PartNumber": number, "ETag": part["ETag"]})
-        self._client.complete_multipart_upload(
-            Bucket=BUCKET, Key=key, UploadId=begun, MultipartUpload={"Parts": parts}
-        )
+        self._client.complete_multipart_upload(Bucket=BUCKET, Key=key, UploadId=begun, MultipartUpload={"Parts": parts})
 
     def _ask(self, operation: str, key: str, send: Callable[[], Any]) -> Any:
         try:

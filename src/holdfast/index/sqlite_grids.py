@@ -111,10 +111,10 @@ def trim(batch: Batch, keep_bytes: int, after: int, limit: int) -> Steps[tuple[i
         if not rows:
             return freed, 0
         for seq, bucket, key, packed in rows:
-            after = seq
-            looked += 1
             if batch.inline_bytes <= keep_bytes:
                 break
+            after = seq
+            looked += 1
             if not batch.grids.present(read_copies(packed)) or owed(batch, seq):
                 continue
             batch.execute("UPDATE object SET inline = 0 WHERE bucket = ? AND key = ?", (bucket, key))

@@ -105,7 +105,8 @@ class FolderPlace:
         """Raise NotThere unless the marker of the attached place is there. Costs one system call."""
         if self._seal is None:
             raise NotThere("it was never attached")
-        for name in (_IDENTITY,) if self._claimed else (_IDENTITY, _OFFERED):
+        # In this order, as another thread may be renaming the one to the other at this moment.
+        for name in (_IDENTITY,) if self._claimed else (_OFFERED, _IDENTITY):
             try:
                 if _seal(os.stat(self._path(name))) == self._seal:
                     return
