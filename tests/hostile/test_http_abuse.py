@@ -239,6 +239,25 @@ def test_more_pipelined_requests_than_allowed_end_the_connection_after_those_all
     talk(conversation, bounds=Bounds(pipeline=4))
 
 
+def test_a_client_that_asks_and_never_reads_does_not_pile_up_replies() -> None:
+    async def main() -> None:
+        served = 0
+
+        async def handler(exchange: Exchange) -> None:
+            nonlocal served
+            served += 1
+            exchange.reply(200, [], bytes(256 * KIB))
+
+        async with serving(handler) as (_, port):
+            client = await RawClient.connect(port, buffer_bytes=64 * KIB)
+            for _ in range(300):
+                client.writer.write(b"GET / HTTP/1.1\r\n\r\n")
+                await asyncio.sleep(0.001)
+            assert 0 < served < 60
+
+    run(main())
+
+
 def test_requests_beyond_the_limit_are_faults_and_later_ones_are_served() -> None:
     async def main() -> None:
         go_on = asyncio.Event()

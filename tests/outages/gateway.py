@@ -108,7 +108,7 @@ class Gateway:
 
     def status(self) -> Report:
         """The status as the admin listener gives it."""
-        return cast(Report, json.loads(self._ask("/status")[1]))
+        return cast("Report", json.loads(self._ask("/status")[1]))
 
     def grid(self, name: str) -> Report:
         """The status of one grid."""
@@ -132,7 +132,7 @@ class Gateway:
 
         def paid() -> bool:
             status = self.status()
-            return status["owed"] == 0 and status["tombstones"] == 0 and status["spool_bytes"] == 0
+            return not (status["owed"] or status["tombstones"] or status["spool_bytes"])
 
         until(paid, lambda: f"still owed: {json.dumps(self.status(), indent=1)}\n{self.log()}")
         for grid in self.status()["grids"]:
@@ -182,6 +182,7 @@ class Gateway:
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.folder),
+            "COLUMNS": "300",
             "HOLDFAST_ACCESS_KEY": ACCESS_KEY,
             "HOLDFAST_SECRET_KEY": SECRET_KEY,
         }

@@ -11,6 +11,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import boto3
@@ -139,13 +140,13 @@ class Workload:
         with self._lock:
             since = {name: key.settled for name, key in self._keys.items()}
         rows: dict[str, Any] = {}
-        token: dict[str, str] = {}
+        ask = partial(self._client.list_objects_v2, Bucket=BUCKET, MaxKeys=50)
         while True:
-            page = self._ask("list", "", lambda: self._client.list_objects_v2(Bucket=BUCKET, MaxKeys=50, **token))
+            page = self._ask("list", "", ask)
             rows.update({row["Key"]: row for row in page.get("Contents", ())})
             if not page["IsTruncated"]:
                 break
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+            ask = partial(ask, ContinuationToken=page["NextContinuationToken"])
         if list(rows) != sorted(rows, key=str.encode):
             self._lie(f"LIST is not in order: {list(rows)}")
         with self._lock:

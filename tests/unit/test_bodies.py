@@ -1,5 +1,7 @@
 """Bodies through the gateway: plain, in signed or unsigned chunks, and XML."""
 
+import hashlib
+
 import pytest
 
 from holdfast.limits import XML_BYTES
@@ -45,6 +47,15 @@ def test_a_signed_stream_is_verified_chunk_by_chunk() -> None:
         answer = await it.client.ask(signed_stream(body, 64 * KIB, spoil=True))
         assert (answer.status, code_of(answer)) == (403, "SignatureDoesNotMatch")
         assert not it.store.bodies
+
+    play(scene)
+
+
+def test_a_digest_in_capitals_is_a_digest_too() -> None:
+    async def scene(it: Scene) -> None:
+        digest = hashlib.sha256(b"abc").hexdigest()
+        assert (await it.client.ask(signed("PUT", "/bucket/key", b"abc", payload=digest.upper()))).status == 200
+        assert it.store.asked[0].expected.sha256 == digest
 
     play(scene)
 

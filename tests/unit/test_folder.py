@@ -182,8 +182,7 @@ def test_foreign_files_are_not_listed_and_do_no_harm(tmp_path: Path) -> None:
         (hidden / "foreign" / "x").write_bytes(b"x")
         (tmp_path / "bucket" / "link").symlink_to("/etc/passwd")
         os.mkfifo(tmp_path / "bucket" / "fifo")
-        with open(os.fsencode(tmp_path / "bucket") + b"/\xff\xfe", "wb"):
-            pass
+        shutil.copy(tmp_path / "bucket" / ".holdfast" / "a%" / "%" / "b", tmp_path / "bucket" / "\udcff\udcfe")
         assert [held.key for held in await grid.list("bucket")] == ["a//b"]
 
     _run(tmp_path, body)
@@ -532,15 +531,17 @@ def test_a_hung_disk_does_not_hold_up_the_caller(tmp_path: Path, monkeypatch: py
         await put(grid, KEY.bucket, KEY.key, b"old")
         staged = await grid.stage(KEY, BytesSource(b"new"), label())
         rename = os.rename
+        loop = asyncio.get_running_loop()
+        hanging = asyncio.Event()
 
         def wait(source: bytes, target: bytes) -> None:
+            loop.call_soon_threadsafe(hanging.set)
             hang.wait()
             rename(source, target)
 
         monkeypatch.setattr(os, "rename", wait)
         publishing = asyncio.ensure_future(grid.publish(staged))
-        while not grid._flusher._running:
-            await asyncio.sleep(0)
+        await hanging.wait()
         behind = asyncio.ensure_future(grid.stage(KEY, BytesSource(b"newest"), label()))
         assert await read(grid, KEY.bucket, KEY.key) == b"old", "reads have threads of their own"
         publishing.cancel()

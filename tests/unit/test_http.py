@@ -120,7 +120,9 @@ def test_http_1_0_is_answered_and_closed_unless_it_asks_to_be_kept() -> None:
     async def conversation(client: RawClient) -> None:
         answer = await client.ask(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
         assert answer.headers["connection"] == "keep-alive"
-        answer = await client.ask(b"PUT / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx")
+        await client.send(b"PUT / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
+        await asyncio.sleep(0.01)  # Time to say 100, which such a client does not understand.
+        answer = await client.ask(b"x")
         assert (answer.headers["connection"], answer.body) == ("close", b"x")
         assert await client.rest() == b""
 
@@ -348,16 +350,24 @@ def test_a_stop_cancels_what_does_not_end_in_time() -> None:
     run(main())
 
 
-def test_a_header_value_cannot_end_its_line() -> None:
+@pytest.mark.parametrize(
+    ("header", "seen"),
+    [
+        (("x-a", "b\r\nSet-Cookie: c"), ("x-a", "b  Set-Cookie: c")),
+        (("x-a", "b\nSet-Cookie: c"), ("x-a", "b Set-Cookie: c")),
+        (("x-a", "b\rSet-Cookie: c"), ("x-a", "b Set-Cookie: c")),
+        (("x-a", "b\0"), ("x-a", "b ")),
+        (("x-\na", "b"), ("x- a", "b")),
+    ],
+)
+def test_a_header_cannot_end_its_line(header: tuple[str, str], seen: tuple[str, str]) -> None:
     async def handler(exchange: Exchange) -> None:
-        exchange.reply(200, [("x-a", "b\r\nSet-Cookie: c\0"), ("x-\nd", "e\n\n")], b"body")
+        exchange.reply(200, [header, ("x-last", "z")], b"body")
 
     async def conversation(client: RawClient) -> None:
         answer = await client.ask(b"GET / HTTP/1.1\r\n\r\n")
-        assert answer.headers["x-a"] == "b  Set-Cookie: c "
-        assert answer.headers["x- d"] == "e  "
-        assert "set-cookie" not in answer.headers
-        assert answer.headers["server"] == "Holdfast"
+        assert set(answer.headers) == {"server", "date", "content-length", seen[0], "x-last"}
+        assert (answer.headers[seen[0]], answer.headers["x-last"]) == (seen[1], "z")
         assert answer.body == b"body"
 
     talk(conversation, handler)

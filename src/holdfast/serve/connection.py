@@ -302,8 +302,6 @@ class Connection(asyncio.Protocol):
         if not exchange.finished:
             self.abort()
             return
-        if not exchange.complete:
-            exchange.discard()
         self._since = self._server.now_s
         self._floor_at = -1.0
         if not exchange.keep_alive or (not self._queue and (self._server.draining or self._eof or self._deaf)):
@@ -401,9 +399,7 @@ class Connection(asyncio.Protocol):
         if self._receiving is None and not self._deaf:
             self._transport.close()
             return
-        if self._receiving is not None:
-            self._receiving.discard()
-            self._receiving = None
+        self._receiving = None
         if self._half_closes:
             self._transport.write_eof()
         if self._paused:

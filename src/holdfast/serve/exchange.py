@@ -40,7 +40,6 @@ class Exchange:
     __slots__ = (
         "_buffered",
         "_connection",
-        "_discarding",
         "_error",
         "_expects",
         "_head",
@@ -94,7 +93,6 @@ class Exchange:
         self._waiter: asyncio.Future[None] | None = None
         self._error: S3Error | None = None
         self._expects = False
-        self._discarding = False
         self._head = b""
         self._length = 0
 
@@ -176,8 +174,6 @@ class Exchange:
         """A piece of the body arrived."""
         self.received += len(piece)
         self._expects = False
-        if self._discarding:
-            return
         if self._pieces is None:
             self._pieces = deque()
         self._pieces.append(piece)
@@ -194,12 +190,6 @@ class Exchange:
         if not self.complete and self._error is None:
             self._error = error
             self._wake()
-
-    def discard(self) -> None:
-        """Nobody reads the body any more."""
-        self._discarding = True
-        self._pieces = None
-        self._buffered = 0
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

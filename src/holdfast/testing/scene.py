@@ -41,6 +41,8 @@ class TinyStore:
         self.hook: Callable[[], Awaitable[None]] | None = None
         self.pieces: Callable[[], AsyncIterator[bytes]] | None = None
         self.stream_size = 0
+        self.streams: list[AsyncIterator[bytes]] = []
+        """Kept, so that only whoever closes them closes them."""
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         if name not in METHODS.values():
@@ -78,7 +80,8 @@ class TinyStore:
     async def get_object(self, ask: s3.GetObject) -> s3.ObjectGot:
         await self._begin(ask)
         if self.pieces is not None:
-            return s3.ObjectGot(_version(self.stream_size), Span(0, self.stream_size), stream=self.pieces())
+            self.streams.append(self.pieces())
+            return s3.ObjectGot(_version(self.stream_size), Span(0, self.stream_size), stream=self.streams[-1])
         if ask.key not in self.bodies:
             raise S3Error("NoSuchKey", fields={"Key": ask.key})
         data = self.bodies[ask.key]
