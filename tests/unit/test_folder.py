@@ -2,11 +2,12 @@
 
 import asyncio
 import errno
+import itertools
 import os
 import shutil
 import stat
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
@@ -210,32 +211,35 @@ def test_what_is_no_file_is_corrupt_and_can_be_replaced(tmp_path: Path) -> None:
     assert secret.read_bytes() == b"secret"
 
 
+def _check_pages(folder: Path, keys: Collection[str], prefix: str, limit: int) -> None:
+    """Objects of these keys are listed in order, page by page."""
+    root = os.fsencode(folder)
+    for number, key in enumerate(keys):
+        (folder / f"draft{number}").write_bytes(b"x")
+        folder_files.publish(flush.Dirty(), root, b"bucket", key, root + b"/draft%d" % number)
+    found: list[str] = []
+    page = [""]
+    while page:
+        after = found[-1].encode() if found else b""
+        rest = walk(root + b"/bucket/", prefix=prefix.encode(), after=after, page=limit)
+        page = [key for key, _ in itertools.islice(rest, limit)]
+        found += page
+    assert found == sorted((key for key in keys if key.startswith(prefix)), key=str.encode)
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_listing_pages_agree_with_sorting(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     segment = st.sampled_from(["a", "b", "", ".", "a!", "a0", "é", "a" * 240, "a" * 241, "a" * 240 + "!", "%"])
     keys = data.draw(st.sets(st.lists(segment, min_size=1, max_size=4).map("/".join).filter(bool), max_size=25))
     prefix = data.draw(st.sampled_from(["", *keys]).map(lambda key: key[: len(key) // 2]))
-    limit = data.draw(st.integers(1, 7))
-    folder = tmp_path_factory.mktemp("bucket")
-    root = os.fsencode(folder)
-    dirty = flush.Dirty()
-    for number, key in enumerate(keys):
-        (folder / f"draft{number}").write_bytes(b"x")
-        folder_files.publish(dirty, root, b"bucket", key, root + b"/draft%d" % number)
+    _check_pages(tmp_path_factory.mktemp("bucket"), keys, prefix, data.draw(st.integers(1, 7)))
 
-    found: list[str] = []
-    while True:
-        after = found[-1].encode() if found else b""
-        page = []
-        for key, _ in walk(root + b"/bucket/", prefix=prefix.encode(), after=after, page=limit):
-            page.append(key)
-            if len(page) == limit:
-                break
-        found += page
-        if len(page) < limit:
-            break
-    assert found == sorted((key for key in keys if key.startswith(prefix)), key=str.encode)
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5])
+def test_pages_may_end_between_names_that_begin_alike(tmp_path: Path, limit: int) -> None:
+    stem = "/" + "a" * 240
+    _check_pages(tmp_path, [stem, stem + "!", stem + "/", stem + "/b", stem + "b", stem + "~/c"], "", limit)
 
 
 # --- bodies ---
@@ -542,13 +546,14 @@ def test_a_hung_disk_does_not_hold_up_the_caller(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(os, "rename", wait)
         publishing = asyncio.ensure_future(grid.publish(staged))
         await hanging.wait()
-        behind = asyncio.ensure_future(grid.stage(KEY, BytesSource(b"newest"), label()))
+        behind = asyncio.ensure_future(grid.delete(KEY))
         assert await read(grid, KEY.bucket, KEY.key) == b"old", "reads have threads of their own"
         publishing.cancel()
         behind.cancel()
         await asyncio.wait((publishing, behind))
         hang.set()
-        await grid.delete(KEY)
+        await put(grid, "bucket", "later", b"x")
+        assert await read(grid, KEY.bucket, KEY.key) == b"new", "what had begun is done, what had not is dropped"
 
     try:
         _run(tmp_path, body)

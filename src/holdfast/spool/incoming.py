@@ -52,7 +52,9 @@ class Incoming:
         self.size += size_bytes
         self._spool.arriving(size_bytes)
         crew = self._spool.crew
-        self._pending = (crew.submit(self._write, pieces), crew.submit(self._hash, pieces))
+        # One buffer: every call into a digest gives up the interpreter's lock and has to win it back.
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._pending = (crew.submit(self._write, data), crew.submit(self._hash, data))
 
     async def finish(self) -> None:
         """Wait for all of it and make the file durable. Raises OSError."""
@@ -105,25 +107,20 @@ class Incoming:
 
     # --- in threads ---
 
-    def _write(self, pieces: list[bytes]) -> None:
+    def _write(self, data: bytes) -> None:
         if self._descriptor < 0:
             self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        rest: list[bytes | memoryview] = list(pieces)
+        rest = memoryview(data)
         while rest:
-            wrote = os.writev(self._descriptor, rest[:512])
-            while rest and wrote >= len(rest[0]):
-                wrote -= len(rest.pop(0))
-            if wrote:
-                rest[0] = memoryview(rest[0])[wrote:]
+            rest = rest[os.write(self._descriptor, rest) :]
 
-    def _hash(self, pieces: list[bytes]) -> None:
-        for piece in pieces:
-            self._md5.update(piece)
-            if self._sha256 is not None:
-                self._sha256.update(piece)
-            for running in self._digests.values():
-                running.update(piece)
-            self._block(piece)
+    def _hash(self, data: bytes) -> None:
+        self._md5.update(data)
+        if self._sha256 is not None:
+            self._sha256.update(data)
+        for running in self._digests.values():
+            running.update(data)
+        self._block(data)
 
     def _block(self, piece: bytes) -> None:
         at = 0
@@ -140,7 +137,7 @@ class Incoming:
 
     def _sync(self) -> None:
         if self._descriptor < 0:
-            self._write([])
+            self._write(b"")
         os.fsync(self._descriptor)
         os.close(self._descriptor)
         self._descriptor = -1

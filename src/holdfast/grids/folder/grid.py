@@ -152,6 +152,8 @@ class FolderGrid:
         keep = False
         try:
             start, end = (0, status.st_size) if span is None else (span.start, span.end)
+            if end > status.st_size:
+                raise ended(self.name, place, status.st_size)
             first = read_at(descriptor, start, min(end - start, BLOCK_BYTES))
             if len(first) < min(end - start, BLOCK_BYTES):
                 raise ended(self.name, place, start + len(first))
