@@ -17,6 +17,7 @@ Codes, statuses and meanings: Amazon S3 API Reference, "Error responses".
 import enum
 from collections.abc import Mapping
 
+from holdfast.limits import RETRY_AFTER_S
 from holdfast.model import Value
 
 
@@ -113,7 +114,7 @@ CODES: Mapping[str, Code] = _table(
 class S3Error(Exception):
     """An answer other than success. `code` is a row of CODES; `fields` become elements of the XML body.
 
-    `headers` are added to the reply; `detail` goes to the log only.
+    `headers` are added to the reply, `Retry-After` to every 503 by itself; `detail` goes to the log only.
     """
 
     def __init__(
@@ -131,6 +132,8 @@ class S3Error(Exception):
         self.message = row.message if message is None else message
         self.fields = dict(fields or {})
         self.headers = dict(headers or {})
+        if self.status == 503 and "retry-after" not in map(str.lower, self.headers):
+            self.headers["Retry-After"] = str(RETRY_AFTER_S)
         self.detail = detail
         super().__init__(f"{code}: {self.message}")
 

@@ -19,7 +19,13 @@ Seen = Callable[[Report], bool]
 
 
 def ride_out(
-    gateway: Gateway, workload: Workload, outage: AbstractContextManager[None], seen: Seen, *, slow: bool = False
+    gateway: Gateway,
+    workload: Workload,
+    outage: AbstractContextManager[None],
+    seen: Seen,
+    *,
+    slow: bool = False,
+    during: int = 1,
 ) -> None:
     """Work before, during and after an outage of grid `a`; `seen` is what its status must come to say meanwhile."""
     before = workload.fill("before")
@@ -29,7 +35,7 @@ def ride_out(
         load.await_answers(count)
         with outage:
             load.await_answers(count)
-            workload.fill("during", each=1)
+            workload.fill("during", each=during)
             for key in before[::2]:
                 workload.put(key)
             for key in before[1::4]:
@@ -98,7 +104,9 @@ def test_a_full_file_system(cleanup: ExitStack, prepare: Make) -> None:
     cleanup.enter_context(small_disk(disk, 96 * MIB))
     gateway.start()
     workload.create_bucket()
-    ride_out(gateway, workload, full(disk), cannot_write)
+    # Deletions make room again, which is used: more than that must be written for something to stay owed.
+    ride_out(gateway, workload, full(disk), lambda grid: grid["owed_bytes"] > 3 * MIB, during=4)
+    assert "the file system is full (ENOSPC)" in gateway.log()
 
 
 def test_a_file_system_that_hangs(run: Make) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from holdfast.clock import SystemClock
 from holdfast.errors import Corrupt, GridError, Reason, Refused, Unavailable, Uncertain
+from holdfast.grids import names
 from holdfast.grids.folder import FolderGrid, flush
 from holdfast.grids.folder import files as folder_files
 from holdfast.grids.folder.place import FolderPlace
@@ -170,6 +171,27 @@ def test_when_a_crash_left_both_forms_the_plain_one_is_the_object(tmp_path: Path
         assert [(held.key, held.size) for held in await grid.list("bucket")] == [("a", 3)]
         await grid.delete(Place("bucket", "a"))
         assert await refusal(grid.head(Place("bucket", "a")), "head") is Reason.ABSENT
+
+    _run(tmp_path, body)
+
+
+def test_a_reader_finds_an_object_that_moves_to_its_own_name_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(grid: FolderGrid) -> None:
+        await put(grid, "bucket", "a/b", b"x")
+        await put(grid, "bucket", "a", b"object")
+        bucket = tmp_path / "bucket"
+        hard = names.hard
+
+        def move(key: str) -> bytes:
+            shutil.rmtree(bucket / "a")
+            (bucket / ".holdfast" / "a").rename(bucket / "a")
+            monkeypatch.setattr(names, "hard", hard)
+            return hard(key)
+
+        monkeypatch.setattr(names, "hard", move)
+        assert await read(grid, "bucket", "a") == b"object"
 
     _run(tmp_path, body)
 

@@ -6,6 +6,7 @@ process. Invariant: nothing but the committer writes.
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -84,16 +85,20 @@ class SqliteIndex:
         try:
             async with asyncio.timeout(INDEX_LOCK_S):
                 await crew.do(prepare, self._path, lock)
+            writer = open_writer(self._path)
+            self._reader = open_reader(self._path)
         except TimeoutError as trouble:
+            # The thread still waits: it keeps the descriptor until this process ends.
             raise ConfigError(
                 f"index {self._path}",
                 f"another process kept its lock for {INDEX_LOCK_S:.0f} s.",
                 "Look for a hung or suspended process of this server, and end it.",
             ) from trouble
+        except ConfigError:
+            os.close(lock)
+            raise
         finally:
             crew.close()
-        writer = open_writer(self._path)
-        self._reader = open_reader(self._path)
         self._point = self._reader.cursor().execute
         self._grids.read(self._reader)
         self._committer = Committer(writer, lock, self._grids, clock=self._clock, teller=self._teller)

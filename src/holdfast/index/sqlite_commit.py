@@ -33,7 +33,6 @@ from holdfast.limits import (
     INDEX_CHECKPOINT_BYTES,
     INDEX_LOCK_S,
     INDEX_PAGE_BYTES,
-    RETRY_AFTER_S,
 )
 
 P = ParamSpec("P")
@@ -122,7 +121,8 @@ class Committer:
 
     def _enqueue(self, apply: Callable[..., Any], arguments: tuple[Any, ...], *, long: bool) -> "asyncio.Future[Any]":
         if len(self._queue) >= COMMIT_QUEUE or self._closing:
-            raise slow_down("index: it is closing" if self._closing else f"index: {COMMIT_QUEUE} changes wait already")
+            detail = "index: it is closing" if self._closing else f"index: {COMMIT_QUEUE} changes wait already"
+            raise S3Error("SlowDown", detail=detail)
         future: asyncio.Future[Any] = self._loop.create_future()
         self._queue.append(_Change(apply, arguments, future, long))
         if not self._awake.is_set():
@@ -181,7 +181,7 @@ class Committer:
     def _fail_queue(self, detail: str) -> None:
         waiting = tuple(self._queue)
         self._queue.clear()
-        _fail(waiting, partial(slow_down, detail))
+        _fail(waiting, partial(S3Error, "SlowDown", detail=detail))
 
     async def _transact(self, batch: list[_Change]) -> bool:
         """Apply and commit; True when there was something to commit. Raises apsw.Error when certainly nothing
@@ -285,11 +285,6 @@ class Committer:
     def _logged(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self._log_pages = pages
         return apsw.SQLITE_OK
-
-
-def slow_down(detail: str) -> S3Error:
-    """`503 SlowDown` with `Retry-After`; `detail` is for the log."""
-    return S3Error("SlowDown", headers={"Retry-After": str(RETRY_AFTER_S)}, detail=detail)
 
 
 async def _walk(steps: "Steps[R]") -> R:

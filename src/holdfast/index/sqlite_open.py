@@ -22,7 +22,6 @@ from holdfast.limits import (
     INDEX_READ_CACHE_BYTES,
     INDEX_WRITE_CACHE_BYTES,
     KIB,
-    RETRY_AFTER_S,
 )
 
 
@@ -84,11 +83,7 @@ def prepare(path: Path, lock: int) -> None:
 
 def unavailable(trouble: apsw.Error) -> S3Error:
     """What a client is told when the index cannot read or commit."""
-    return S3Error(
-        "ServiceUnavailable",
-        headers={"Retry-After": str(RETRY_AFTER_S)},
-        detail=f"index: {type(trouble).__name__}: {trouble}",
-    )
+    return S3Error("ServiceUnavailable", detail=f"index: {type(trouble).__name__}: {trouble}")
 
 
 def _open(path: Path, flags: int, *, cache_bytes: int) -> apsw.Connection:

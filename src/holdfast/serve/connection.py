@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
             if exchange.declared or exchange.chunked:
                 raise self._refused(S3Error("NotImplemented", "A body cannot come with an upgrade of the protocol."))
         if self._surplus:
-            exchange.fault = _slow_down("More connections are open than the server allows.")
+            exchange.fault = S3Error("SlowDown", detail="More connections are open than the server allows.")
         if len(self._queue) > bounds.pipeline:
             # The ones before are answered and the connection is closed; a client that pipelines repeats the rest.
             self._queue[-1].keep_alive = False
@@ -280,7 +280,7 @@ class Connection(asyncio.Protocol):
             self._current = exchange = self._queue.popleft()
             server = self._server
             if server.requests >= server.bounds.requests and exchange.fault is None:
-                exchange.fault = _slow_down("More requests are in progress than the server allows.")
+                exchange.fault = S3Error("SlowDown", detail="More requests are in progress than the server allows.")
             server.requests += 1
             self._task = server.loop.create_task(self._run(exchange))
         self.regulate()
@@ -470,7 +470,3 @@ class Connection(asyncio.Protocol):
                 self._current.keep_alive = False
                 self._current.fail(S3Error("RequestTimeout"))
                 self._receiving = None
-
-
-def _slow_down(why: str) -> S3Error:
-    return S3Error("SlowDown", detail=why)

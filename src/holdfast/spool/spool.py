@@ -15,7 +15,7 @@ from pathlib import Path
 from holdfast.clock import Clock
 from holdfast.crew import Crew
 from holdfast.errors import S3Error
-from holdfast.limits import RETRY_AFTER_S, SPOOL_OPEN_FILES, SPOOL_RESERVE_BYTES, SPOOL_THREADS, SPOOL_WAITING
+from holdfast.limits import SPOOL_OPEN_FILES, SPOOL_RESERVE_BYTES, SPOOL_THREADS, SPOOL_WAITING
 from holdfast.spool.incoming import Incoming
 
 
@@ -67,12 +67,13 @@ class Spool:
     def _check_room(self, size_bytes: int, used_bytes: int) -> None:
         wanted = used_bytes + self._arriving + size_bytes
         if wanted > self.limit_bytes:
-            raise slow_down(
-                f"spool: {wanted} bytes would be over its limit of {self.limit_bytes}; grids are behind or down"
+            raise S3Error(
+                "SlowDown",
+                detail=f"spool: {wanted} bytes would be over its limit of {self.limit_bytes}; grids are behind or down",
             )
         disk = os.statvfs(self.root)
         if disk.f_bavail * disk.f_frsize < size_bytes + SPOOL_RESERVE_BYTES:
-            raise slow_down(f"spool: the file system of {self.root} is almost full")
+            raise S3Error("SlowDown", detail=f"spool: the file system of {self.root} is almost full")
 
     async def reader(self, identifiers: Iterable[str]) -> "Reader":
         """Open spooled files for reading. Raises OSError (FileNotFoundError when one was released)."""
@@ -88,11 +89,6 @@ class Spool:
     async def idle_files(self, *, age_s: float) -> tuple[str, ...]:
         """Identifiers of files that were not written to for `age_s`: candidates for being orphans."""
         return await self._crew.do(_idle_files, self.root, self._clock.now_ms() / 1000 - age_s)
-
-
-def slow_down(detail: str) -> S3Error:
-    """`503 SlowDown` with `Retry-After`; `detail` is for the log."""
-    return S3Error("SlowDown", headers={"Retry-After": str(RETRY_AFTER_S)}, detail=detail)
 
 
 def _sync_directory(path: Path) -> None:

@@ -12,7 +12,7 @@ from holdfast.copies.reading import NoCopy, read_blocks
 from holdfast.copies.site import Site
 from holdfast.digests import crc32c
 from holdfast.errors import S3Error
-from holdfast.limits import LIST_PAGE, READ_AGAIN, RETRY_AFTER_S
+from holdfast.limits import LIST_PAGE, READ_AGAIN
 from holdfast.model import Checksum, GridState, Layout, Place, Span, Version
 from holdfast.s3 import GetObject, GetObjectAttributes, ObjectAttributes, ObjectGot
 from holdfast.store.plan import check_read, order_copies, resolve_range
@@ -113,7 +113,6 @@ def _try_again(detail: str) -> S3Error:
     return S3Error(
         "ServiceUnavailable",
         "No intact copy of this object can be reached right now. Try again.",
-        headers={"Retry-After": str(RETRY_AFTER_S)},
         detail=detail,
     )
 

@@ -15,7 +15,6 @@ from holdfast.limits import BLOCK_BYTES, INLINE_BYTES, PUT_BYTES
 from holdfast.model import Algorithm, Checksum, Part, Value
 from holdfast.s3 import Body, Expected
 from holdfast.spool.incoming import Incoming
-from holdfast.spool.spool import slow_down
 
 
 class Received(Value, frozen=True):
@@ -94,7 +93,7 @@ async def _receive_spooled(site: Site, body: Body, expected: Expected, pieces: l
         return _verify_spooled(body, expected, incoming, algorithms)
     except OSError as trouble:
         await _abandon(incoming)
-        raise slow_down(f"spool: {trouble}") from trouble
+        raise S3Error("SlowDown", detail=f"spool: {trouble}") from trouble
     except BaseException:
         await _abandon(incoming)
         raise

@@ -9,7 +9,7 @@ from holdfast.copies.paying import pay
 from holdfast.copies.site import Site
 from holdfast.errors import QuorumMissed, S3Error
 from holdfast.index.interface import Debt, NewVersion, Payment, Written
-from holdfast.limits import ACK_POLL_S, ACK_WAIT_S, LEASE_S, RETRY_AFTER_S
+from holdfast.limits import ACK_POLL_S, ACK_WAIT_S, LEASE_S
 from holdfast.model import Facts, GridState, Layout, Redundancy, Version, WriteCondition, replace
 from holdfast.s3 import Body, ObjectPut, PutObject
 from holdfast.store.plan import enough
@@ -74,7 +74,6 @@ def _outage(detail: str) -> S3Error:
     return S3Error(
         "ServiceUnavailable",
         "Too few storage systems can be reached for the reliability that this bucket's policy promises. Try again.",
-        headers={"Retry-After": str(RETRY_AFTER_S)},
         detail=detail,
     )
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from holdfast import s3
 from holdfast.errors import S3Error
-from holdfast.limits import RETRY_AFTER_S
 from holdfast.model import Checksum, ChecksumType
 from holdfast.wire import render_xml
 from holdfast.wire.conditions import http_date
@@ -104,8 +103,6 @@ def render_error(error: S3Error, *, request_id: str, host_id: str, resource: str
     """
     headers: Headers = list(error.headers.items())
     present = {name.lower() for name in error.headers}
-    if error.status == 503 and "retry-after" not in present:
-        headers.append(("Retry-After", str(RETRY_AFTER_S)))
     size = error.fields.get("ActualObjectSize")
     if error.status == 416 and size is not None and "content-range" not in present:
         headers.append(("Content-Range", f"bytes */{size}"))
