@@ -15,6 +15,7 @@ from holdfast.keepers.sweep import Sweep
 from holdfast.limits import BLOCK_BYTES
 from holdfast.model import Facts, Place
 from holdfast.s3 import CreateMultipartUpload, UploadPart
+from holdfast.testing.faults import Fault, FaultGrid, Kind
 from tests.engine import BUCKET, Bytes, Engine, engine
 
 LARGE = os.urandom(BLOCK_BYTES + 99)
@@ -205,5 +206,29 @@ def test_a_keeper_that_fails_is_told_and_tried_again_and_stops_nobody() -> None:
         assert "a bug" in failures[0].reason
         assert flaky.steps > 1
         assert flaky.closed
+
+    asyncio.run(main())
+
+
+def test_a_process_that_meets_a_new_grid_late_finds_it_taken_by_its_own_index(tmp_path: Path) -> None:
+    async def main() -> None:
+        late = FaultGrid(folder(tmp_path, "a"), clock=SystemClock())
+        late.inject(Fault(Kind.HANG), "attach")
+        taken = asyncio.Event()
+
+        async def second() -> None:
+            async with engine(tmp_path, [late], bucket=False) as made:
+                assert taken.is_set()
+                assert await made.copies("k") == {"a"}
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(second())
+            while not late.calls["attach"]:
+                await SystemClock().sleep(0.01)
+            async with engine(tmp_path, [folder(tmp_path, "a")]) as made:
+                await made.put("k", b"x")
+                assert await made.settle() == 0
+                taken.set()
+                late.heal()
 
     asyncio.run(main())

@@ -108,10 +108,17 @@ class Site:
 
         A grid that belongs to another index raises ConfigError: writing to it could destroy data.
         """
-        row = next((row for row in await self.index.grids() if row.name == seat.name and not row.retired), None)
-        known = row.identity if row is not None else ""
+        known = await self._known(seat)
         try:
-            identity = await seat.grid.attach(known)
+            try:
+                identity = await seat.grid.attach(known)
+            except Refused:
+                # Another process of this node may have registered the place since we looked.
+                again = await self._known(seat)
+                if again == known:
+                    raise
+                known = again
+                identity = await seat.grid.attach(known)
         except Refused as refusal:
             if refusal.reason is Reason.DENIED:
                 raise ConfigError(f"grid {seat.name!r} ({seat.url})", refusal.detail) from refusal
@@ -122,6 +129,11 @@ class Site:
             return False
         await self._move(seat, identity, GridState.UP, "")
         return True
+
+    async def _known(self, seat: Seat) -> str:
+        """The identity under which the index knows this grid; empty at first sight."""
+        rows = await self.index.grids()
+        return next((row.identity for row in rows if row.name == seat.name and not row.retired), "")
 
     async def _move(self, seat: Seat, identity: str, state: GridState, reason: str) -> None:
         row = await self.index.register_grid(seat.name, identity, seat.url)
