@@ -346,6 +346,19 @@ def test_common_prefixes_are_given_once_from_page_to_page(run: Run) -> None:
     run(scenario)
 
 
+def test_a_long_page_has_each_key_once(run: Run) -> None:
+    async def scenario(bench: Workbench) -> None:
+        keys = [f"k{number:04}" for number in range(700)]
+        await asyncio.gather(*[bench.put(key) for key in keys])
+        page = await bench.index.scan(BUCKET, prefix="k", delimiter="/", after="", limit=1000)
+        assert [key for key, _ in page.versions] == keys
+        page = await bench.index.scan(BUCKET, prefix="k", delimiter="", after="k0099", limit=500)
+        assert [key for key, _ in page.versions] == keys[100:600]
+        assert page.next == "k0599"
+
+    run(scenario)
+
+
 def test_a_page_that_ends_exactly_at_the_end_says_so(run: Run) -> None:
     async def scenario(bench: Workbench) -> None:
         for key in ("a", "b/1", "b/2"):

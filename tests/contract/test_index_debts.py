@@ -44,6 +44,9 @@ def test_a_put_claims_the_debts_it_asks_for_in_the_same_commit(run: Run) -> None
         assert [debt.key for debt in await bench.claim(second)] == ["k"]
         again = await bench.put("k", b"new", holder="me#2", claims=bench.grids, lease_until_ms=until_ms)
         assert again.claimed == ()
+        bench.pass_ms(LEASE_MS)
+        late = await bench.put("k", b"newer", holder="me#3", claims=(first,), lease_until_ms=bench.now_ms + LEASE_MS)
+        assert late.claimed == (first,), "a lease that ended is free for the next to claim"
 
     run(scenario)
 

@@ -18,6 +18,7 @@ from holdfast.events import Committed, Event, Noted, Teller
 from holdfast.index import sqlite_commit
 from holdfast.index.interface import CommitUnknown, NewVersion, SpoolFile
 from holdfast.index.sqlite import SqliteIndex
+from holdfast.index.sqlite_batch import Batch
 from holdfast.index.sqlite_open import lock_path
 from holdfast.model import ALWAYS, Bucket, Facts, Layout, Presence, WriteCondition
 from holdfast.s3 import DeleteAsk
@@ -174,6 +175,35 @@ def test_a_change_that_breaks_half_way_fails_alone(tmp_path: Path) -> None:
             assert left is not None
             assert left.inline == b"old"
             await made.assert_sound()
+
+    asyncio.run(main())
+
+
+def test_a_refusal_that_came_after_a_write_leaves_nothing_of_it(tmp_path: Path) -> None:
+    def late(batch: Batch) -> None:
+        batch.execute("INSERT INTO note (name, value) VALUES ('late', 'written')")
+        raise S3Error("PreconditionFailed")
+
+    async def main() -> None:
+        async with opened(tmp_path) as made:
+            changes = [task(made.put("a")), made.index._committer.submit(late), task(made.put("b"))]
+            assert await outcomes(*changes) == ["done", "PreconditionFailed", "done"]
+            assert await made.index.noted("late") == ""
+            assert await made.keys() == {"a", "b"}
+
+    asyncio.run(main())
+
+
+def test_a_change_whose_waiter_left_before_its_turn_is_dropped(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path) as made:
+            with neighbour(tmp_path):
+                changes = [task(made.put(key)) for key in ("a", "b", "c")]
+                await asyncio.sleep(0)
+                changes[1].cancel()
+                await asyncio.sleep(0)
+            assert await outcomes(changes[0], changes[2]) == ["done", "done"]
+            assert await made.keys() == {"a", "c"}
 
     asyncio.run(main())
 
@@ -336,6 +366,20 @@ def test_a_commit_that_fails_is_never_acknowledged_and_the_index_goes_on(
             await made.assert_sound()
         async with opened(tmp_path) as again:
             assert await again.keys() == {"before", "a"}
+
+    asyncio.run(main())
+
+
+def test_a_grid_whose_registration_failed_is_not_used(tmp_path: Path, disk: Disk) -> None:
+    async def main() -> None:
+        async with opened(tmp_path) as made:
+            disk.fails = "write log"
+            with pytest.raises(S3Error, match="ServiceUnavailable"):
+                await made.index.register_grid("a", "another disk", "folder:a")
+            disk.fails = ""
+            await made.put("k")
+            assert await made.index.debt_of("b", "k") == (made.grid,)
+            await made.assert_sound()
 
     asyncio.run(main())
 

@@ -94,7 +94,7 @@ def test_the_database_of_another_program_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="directory exists"):
+    with pytest.raises(ConfigError, match="lock file cannot be opened"):
         open_once(tmp_path / "absent" / "index.db")
 
 

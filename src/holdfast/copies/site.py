@@ -164,8 +164,9 @@ class Site:
         for waker in self._debt_wakers:
             waker.set()
 
-    def request_holder(self) -> str:
-        """A name under which one request claims debts; unique for ever."""
+    def new_holder(self) -> str:
+        """A name under which one request or one batch of catch-up claims debts; unique for ever, so that a lease that
+        ran out is never taken for a later one."""
         self._requests += 1
         return f"{self.holder}#{self._requests}"
 

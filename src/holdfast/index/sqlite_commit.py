@@ -199,7 +199,6 @@ class Committer:
                 break
             except _Broken as broken:
                 self._roll_back()
-                batch.remove(broken.change)
                 if not broken.change.future.done():
                     broken.change.future.set_exception(broken.trouble)
             except BaseException:

@@ -60,7 +60,7 @@ class CatchUp:
         now_ms = self._site.clock.now_ms()
         return await self._site.index.claim(
             self._seat.number,
-            holder=self._site.holder,
+            holder=self._site.new_holder(),
             now_ms=now_ms,
             lease_until_ms=now_ms + int(LEASE_S * 1000),
             limit=CLAIM_BATCH,

@@ -110,7 +110,7 @@ async def _put(site: Site, change: NewVersion) -> Written:
 
 def _claiming(site: Site, version: NewVersion, policy: Redundancy, claims: tuple[int, ...]) -> NewVersion:
     until_ms = site.clock.now_ms() + int(LEASE_S * 1000)
-    return replace(version, holder=site.request_holder(), claims=claims, lease_until_ms=until_ms)
+    return replace(version, holder=site.new_holder(), claims=claims, lease_until_ms=until_ms)
 
 
 async def _acknowledge(
