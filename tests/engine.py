@@ -152,6 +152,7 @@ async def engine(
     accept: bool = True,
     spool_bytes: int = 1 << 40,
     bucket: bool = True,
+    keep_inline_bytes: int = 1 << 30,
 ) -> AsyncIterator[Engine]:
     """A running engine on `folder`; opened again on the same folder it goes on where it stopped."""
     clock, teller = SystemClock(), Teller()
@@ -171,6 +172,7 @@ async def engine(
         bucket_policies={},
         clock=clock,
         teller=teller,
+        keep_inline_bytes=keep_inline_bytes,
         holder=f"test/{clock.token(4).hex()}",
     )
     await attach_all(site)

@@ -183,6 +183,8 @@ class Node:
         self._teller.subscribe(self._tally.listen)
         self._teller.subscribe(self._log.listen)
         self._name = node_name()
+        self._post = f"{self._name}:{worker}"
+        """What this worker and the one before it in its place have in common."""
         self._index = SqliteIndex(settings.index_path, clock=clock, teller=self._teller, node=self._name)
         self._spool = Spool(settings.spool_path, limit_bytes=settings.spool.limit, clock=clock)
         self._site = self._build_site()
@@ -230,7 +232,8 @@ class Node:
             bucket_policies={bucket.name: bucket.policy for bucket in self._settings.bucket},
             clock=self._clock,
             teller=self._teller,
-            holder=f"{self._name}:{os.getpid()}:{self._clock.token(8).hex()}",
+            keep_inline_bytes=self._settings.cache.inline,
+            holder=f"{self._post}#{os.getpid()}:{self._clock.token(8).hex()}",
         )
 
     def _build_server(self, credentials: Credentials) -> S3Server:
@@ -259,7 +262,7 @@ class Node:
             keepers += [
                 self._watch,
                 Reconcile(site),
-                Sweep(site, keep_inline_bytes=self._settings.cache.inline),
+                Sweep(site),
                 Scrub(site, interval_s=self._settings.scrub.interval),
             ]
         return keepers
@@ -288,6 +291,8 @@ class Node:
         """Index, spool, grids, keepers; their ends in reverse. A grid that is missing does not stop the start."""
         await self._index.open()
         stack.push_async_callback(self._index.close)
+        # Whoever had this post before is dead, or it would have the lock; what it had in hand need not wait for a lease to end.
+        await self._index.release_leases(self._post)
         try:
             self._spool.open()
         except OSError as trouble:

@@ -53,6 +53,8 @@ READ_AGAIN: Final = 4
 """How often a read begins anew because the object was overwritten under it, before it says 503."""
 SPOOL_WAITING: Final = 4096
 """Spool operations that may wait; each holds at most one block."""
+SPOOL_FLUSH_BYTES: Final = 8 * MIB
+"""Bytes of an arriving body after which what is there begins to be flushed to the disk."""
 SPOOL_RESERVE_BYTES: Final = 256 * MIB
 """Free space that the spool leaves on its file system, so that the index can still commit."""
 
@@ -196,11 +198,15 @@ CATCHUP_LANES: Final = 2
 CATCHUP_LARGE: Final = 4
 """Large bodies in one batch; each renews its own lease, the others wait for their turn unclaimed."""
 CATCHUP_DUTY: Final = 0.25
-"""Share of the time that catch-up works while clients are busy."""
-CATCHUP_REST_MAX_S: Final = 1.0
+"""Share of the time that all lanes together work while clients are busy."""
+CATCHUP_REST_MAX_S: Final = 0.25
 """Longest single pause that this share leads to."""
 CATCHUP_IDLE_S: Final = 1.0
 """Catch-up looks again after this, even if nobody told it of a debt (another process may have made one)."""
+WAITING_AGE_S: Final = 0.1
+"""How old the sum of waiting bytes may be that small writes are judged by: they can exceed the limit by what arrives in it."""
+FREE_SPACE_AGE_S: Final = 1.0
+"""How old the look at the file system's free space may be that small writes are judged by."""
 SPOOL_URGENT: Final = 0.5
 """Above this share of the spool's limit catch-up no longer yields to clients."""
 ACK_WAIT_S: Final = 10.0
@@ -215,8 +221,10 @@ RECONCILE_BATCH: Final = 500
 """Keys looked at in one transaction of the policy walk."""
 RECONCILE_S: Final = 60.0
 """Interval at which buckets are compared with their policies."""
-KEEPER_SWEEP_S: Final = 60.0
+KEEPER_SWEEP_S: Final = 10.0
 """Interval of the keeper that removes what has expired."""
+SWEEP_REST_S: Final = 0.5
+"""Shortest time between two rounds of it, however often it is wanted."""
 TRIM_BATCH: Final = 256
 """Inline bodies looked at in one transaction of the sweep."""
 SCRUB_BATCH: Final = 16

@@ -309,9 +309,9 @@ class Crowd:
         for root in grids:
             for key, path in files_of(root).items():
                 data = path.read_bytes()
-                assert any(
-                    len(data) == state.size and data == state.data() for state in fates[key].everything
-                ), f"{path} has {len(data)} bytes that nobody sent for {key!r}"
+                assert any(len(data) == state.size and data == state.data() for state in fates[key].everything), (
+                    f"{path} has {len(data)} bytes that nobody sent for {key!r}"
+                )
 
     def check_held(self, grids: Sequence[Path], enough: int) -> int:
         """Every object whose writing was acknowledged lies in at least so many grids. Returns how many there are."""

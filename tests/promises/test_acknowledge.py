@@ -123,3 +123,32 @@ def test_concurrent_overwrites_with_acknowledgement_end_with_one_version_everywh
                 assert b"".join([piece async for piece in download.stream()]) == current
 
     asyncio.run(main())
+
+
+def test_small_writes_are_bounded_like_large_ones_while_no_grid_can_be_reached(tmp_path: Path) -> None:
+    async def main() -> None:
+        a, b = grids()
+        async with engine(tmp_path, (a, b), spool_bytes=100_000, keep_inline_bytes=0) as made:
+            for grid in (a, b):
+                grid.inject(Fault(Kind.REFUSE))
+            accepted = 0
+            for number in range(10_000):
+                try:
+                    await made.put(f"k{number}", bytes(10_000))
+                except S3Error as refusal:
+                    assert (refusal.code, refusal.headers["Retry-After"]) == ("SlowDown", "2")
+                    break
+                accepted += 1
+                if number > 8:
+                    await made.site.clock.sleep(0.02)
+            assert 8 <= accepted < 30
+            assert await made.read("k0") == bytes(10_000)
+            for grid in (a, b):
+                grid.heal()
+            await made.converge()
+            assert await made.site.index.trim_inline(0, limit=1000)
+            made.site._waited_s = float("-inf")
+            await made.put("again", b"x")
+            assert await made.read("k0") == bytes(10_000)
+
+    asyncio.run(main())

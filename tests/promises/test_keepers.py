@@ -143,7 +143,7 @@ def test_sweep_removes_orphans_and_abandoned_uploads_and_nothing_else(tmp_path: 
             await orphan.finish()
             for name in await made.site.spool.idle_files(age_s=-60):
                 os.utime(made.site.spool.path(name), (1, 1))
-            await Sweep(made.site, keep_inline_bytes=0).step()
+            await Sweep(made.site).step()
             left = set(await made.site.spool.idle_files(age_s=60))
             assert orphan.identifier not in left
             assert len(left) == 2
@@ -154,11 +154,11 @@ def test_sweep_removes_orphans_and_abandoned_uploads_and_nothing_else(tmp_path: 
 
 def test_sweep_drops_inline_bodies_only_when_every_grid_holds_them(tmp_path: Path) -> None:
     async def main() -> None:
-        async with engine(tmp_path, [MemoryGrid("a")]) as made:
+        async with engine(tmp_path, [MemoryGrid("a")], keep_inline_bytes=0) as made:
             await made.put("held", b"h" * 1000)
             await made.settle()
             await made.put("owed", b"o" * 1000)
-            sweep = Sweep(made.site, keep_inline_bytes=0)
+            sweep = Sweep(made.site)
             while not await sweep.step():
                 pass
             assert (await made.site.index.usage()).inline_bytes == 1000

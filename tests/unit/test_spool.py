@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.clock import SystemClock
-from holdfast.digests import block_crcs, checksum_text
+from holdfast.digests import block_crcs, checksum_text, crc32c
 from holdfast.errors import S3Error
 from holdfast.limits import BLOCK_BYTES
 from holdfast.model import Algorithm
@@ -45,7 +45,7 @@ def test_a_body_is_stored_and_digested_whatever_its_pieces(tmp_path: Path, piece
         assert incoming.size == len(data)
         assert spool.path(incoming.identifier).read_bytes() == data
         reader = await spool.reader([incoming.identifier])
-        assert await reader.begin_block(incoming.identifier, 7, 100) == data[7:107]
+        assert await reader.begin_block(incoming.identifier, 7, 100) == (data[7:107], crc32c(data[7:107]))
         await reader.close()
         spool.close()
 
@@ -102,7 +102,7 @@ def test_a_body_can_be_read_to_its_end_after_its_file_was_released(tmp_path: Pat
         reader = await spool.reader([incoming.identifier])
         await spool.release([incoming.identifier])
         assert not spool.path(incoming.identifier).exists()
-        assert await reader.begin_block(incoming.identifier, 0, 3) == b"abc"
+        assert await reader.begin_block(incoming.identifier, 0, 3) == (b"abc", crc32c(b"abc"))
         await reader.close()
         with pytest.raises(FileNotFoundError):
             await spool.reader([incoming.identifier])

@@ -88,12 +88,12 @@ async def _from_spool(site: Site, blocks: Sequence[Block]) -> AsyncGenerator[byt
     try:
         ahead = None
         for position, block in enumerate(blocks):
-            data = await (ahead or reader.begin_block(block.spool, block.spool_offset, block.size))
+            data, crc = await (ahead or reader.begin_block(block.spool, block.spool_offset, block.size))
             ahead = None
             if position + 1 < len(blocks):
                 following = blocks[position + 1]
                 ahead = reader.begin_block(following.spool, following.spool_offset, following.size)
-            if len(data) != block.size or crc32c(data) != block.crc:
+            if len(data) != block.size or crc != block.crc:
                 raise Corrupt("spool", "get", f"block at {block.offset} of spool file {block.spool} is damaged")
             yield data
     finally:

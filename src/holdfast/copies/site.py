@@ -13,6 +13,7 @@ from holdfast.errors import ConfigError, GridError, Reason, Refused
 from holdfast.events import GridMoved, Teller
 from holdfast.grids.grid import Grid
 from holdfast.index.interface import Index
+from holdfast.limits import WAITING_AGE_S
 from holdfast.model import GridState, Redundancy, Value
 from holdfast.spool.spool import Spool
 
@@ -59,6 +60,7 @@ class Site:
         clock: Clock,
         teller: Teller,
         holder: str,
+        keep_inline_bytes: int,
     ) -> None:
         self.index = index
         self.spool = spool
@@ -67,9 +69,15 @@ class Site:
         self.teller = teller
         self.holder = holder
         """Under this name debts are claimed; unique for the life of a process."""
+        self.keep_inline_bytes = keep_inline_bytes
+        """Inline bodies up to this sum are local copies; more of them are waiting for grids, or for the sweep."""
+        self.sweep_wanted = asyncio.Event()
+        """Set when inline bodies that all grids hold may take the room of new ones."""
         self.pressure: Callable[[], int] = lambda: 0
         """Client requests in progress in this process."""
         self._requests = 0
+        self._waiting = 0
+        self._waited_s = float("-inf")
         self._debt_wakers: list[asyncio.Event] = []
         self._doubt_wakers: dict[str, asyncio.Event] = {}
         self._terms = {terms.name: terms for terms in policies}
@@ -152,6 +160,22 @@ class Site:
             self.note_debts()
         seat.state = state
         seat.reason = reason
+
+    async def waiting_bytes(self) -> int:
+        """Accepted bytes that wait for grids, in the spool and in the index: what `spool.limit` bounds."""
+        usage = await self.index.usage()
+        surplus = max(0, usage.inline_bytes - self.keep_inline_bytes)
+        if surplus:
+            self.sweep_wanted.set()
+        return usage.spool_bytes + surplus
+
+    async def waiting_lately_bytes(self) -> int:
+        """`waiting_bytes` as of at most WAITING_AGE_S ago, for small writes."""
+        now_s = self.clock.monotonic_s()
+        if now_s - self._waited_s > WAITING_AGE_S:
+            self._waited_s = now_s
+            self._waiting = await self.waiting_bytes()
+        return self._waiting
 
     def was_silent(self, number: int) -> None:
         """Somebody got no answer from this grid: let its probe look soon."""

@@ -288,8 +288,8 @@ class Index(Protocol):
         ...
 
     async def release_leases(self, holder: str) -> int:
-        """Free all debts of a holder and of its requests, whose names begin with `holder#` (at its orderly stop).
-        Returns how many."""
+        """Free all debts of a holder and of its requests, whose names begin with `holder#`: at its orderly stop, or when it
+        is certainly dead. Returns how many."""
         ...
 
     async def suspect(self, bucket: str, key: str, seq: int, grid: int, *, now_ms: int) -> bool:

@@ -244,15 +244,12 @@ class SqliteIndex:
 
     async def release_leases(self, holder: str) -> int:
         freed = 0
-        after: debts.Place = (0, 0)
         while True:
             with _READING:
-                leases, after, more = debts.leased_by(self._reader, holder, after)
-            if leases:
-                freed += await self._committer.submit(debts.release_leases, leases)
-            if not more:
+                leases = debts.leased_by(self._reader, holder, self._clock.now_ms())
+            if not leases:
                 return freed
-            await asyncio.sleep(0)
+            freed += await self._committer.submit(debts.release_leases, leases)
 
     async def suspect(self, bucket: str, key: str, seq: int, grid: int, *, now_ms: int) -> bool:
         return await self._committer.submit(debts.suspect, bucket, key.encode(), seq, grid, now_ms)

@@ -186,22 +186,18 @@ def postpone(batch: Batch, delays: Sequence[Delay]) -> None:
         )
 
 
-Place = tuple[int, int]
-"""Sequence number and grid of a debt."""
 Leased = tuple[int, int, str]
 """Sequence number, grid and holder of a debt."""
 
 
-def leased_by(connection: apsw.Connection, holder: str, after: Place) -> tuple[list[Leased], Place, bool]:
-    """Debts of a holder, or of one of its requests, among the next rows after a place; the last place looked at; and
-    whether there are more."""
+def leased_by(connection: apsw.Connection, holder: str, now_ms: int) -> list[Leased]:
+    """Some debts of which a holder, or one of its requests, has a running lease; all of them when there are few."""
     rows: list[tuple[Any, ...]] = connection.execute(
-        "SELECT seq, grid, holder FROM debt WHERE (seq, grid) > (?, ?) ORDER BY seq, grid LIMIT ?",
-        (*after, READ_SLICE),
+        "SELECT seq, grid, holder FROM grid JOIN debt INDEXED BY debt_due ON debt.grid = grid.id AND due_ms > ?1"
+        " WHERE holder = ?2 OR substr(holder, 1, length(?2) + 1) = ?2 || '#' LIMIT ?3",
+        (now_ms, holder, READ_SLICE),
     ).fetchall()
-    request = holder + "#"
-    leases: list[Leased] = [(row[0], row[1], row[2]) for row in rows if row[2] == holder or row[2].startswith(request)]
-    return leases, rows[-1][:2] if rows else after, len(rows) == READ_SLICE
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 def read_grids(connection: apsw.Connection, bucket: str, key: bytes) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from holdfast.limits import (
     BLOCK_BYTES,
     CATCHUP_DUTY,
     CATCHUP_IDLE_S,
+    CATCHUP_LANES,
     CATCHUP_LARGE,
     CATCHUP_REST_MAX_S,
     CLAIM_BATCH,
@@ -85,8 +86,8 @@ class CatchUp:
     async def _yield_to_clients(self, began_s: float) -> None:
         if not self._site.pressure():
             return
-        usage = await self._site.index.usage()
-        if usage.spool_bytes > self._site.spool.limit_bytes * SPOOL_URGENT:
+        if await self._site.waiting_bytes() > self._site.spool.limit_bytes * SPOOL_URGENT:
             return
         worked_s = self._site.clock.monotonic_s() - began_s
-        await self._site.clock.sleep(min(CATCHUP_REST_MAX_S, worked_s * (1 / CATCHUP_DUTY - 1)))
+        lanes = CATCHUP_LANES * len(self._site.seats)
+        await self._site.clock.sleep(min(CATCHUP_REST_MAX_S, worked_s * (lanes / CATCHUP_DUTY - 1)))

@@ -5,12 +5,10 @@ and multipart uploads that were abandoned. It never removes the last known bytes
 refuses to let go of a body that is owed to any grid. Invariant: each step is bounded.
 """
 
-import asyncio
-
 from holdfast.copies.site import Site
 from holdfast.errors import S3Error
 from holdfast.events import Noted
-from holdfast.limits import KEEPER_SWEEP_S, LIST_PAGE, SPOOL_ORPHAN_AGE_S, TRIM_BATCH, UPLOAD_AGE_S
+from holdfast.limits import KEEPER_SWEEP_S, LIST_PAGE, SPOOL_ORPHAN_AGE_S, SWEEP_REST_S, TRIM_BATCH, UPLOAD_AGE_S
 
 
 class Sweep:
@@ -18,18 +16,22 @@ class Sweep:
 
     name = "sweep"
 
-    def __init__(self, site: Site, *, keep_inline_bytes: int) -> None:
-        self.wake = asyncio.Event()
+    def __init__(self, site: Site) -> None:
+        self.wake = site.sweep_wanted
         self._site = site
-        self._keep_inline_bytes = keep_inline_bytes
+        self._due_s = float("-inf")
 
     async def step(self) -> float:
         """One round over all that may expire."""
-        freed = await self._site.index.trim_inline(self._keep_inline_bytes, limit=TRIM_BATCH)
-        if freed:
+        if await self._site.index.trim_inline(self._site.keep_inline_bytes, limit=TRIM_BATCH):
             return 0.0
-        await self._uploads()
-        await self._orphans()
+        now_s = self._site.clock.monotonic_s()
+        if now_s >= self._due_s:
+            self._due_s = now_s + KEEPER_SWEEP_S
+            await self._uploads()
+            await self._orphans()
+        # When it is wanted and nothing could go, all that lies there is owed: asking again at once changes nothing.
+        await self._site.clock.sleep(SWEEP_REST_S)
         return KEEPER_SWEEP_S
 
     async def close(self) -> None:

@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.digests import Digest, crc32c, digest
-from holdfast.limits import BLOCK_BYTES
+from holdfast.limits import BLOCK_BYTES, SPOOL_FLUSH_BYTES
 from holdfast.model import Algorithm
 
 if TYPE_CHECKING:
     from holdfast.spool.spool import Spool
+
+
+_IOV_MAX = 1024
+"""Most buffers of one writev on Linux."""
 
 
 class Incoming:
@@ -37,6 +41,8 @@ class Incoming:
         self._fill = 0
         self._pending: tuple[asyncio.Future[None], ...] | None = None
         self._settled = False
+        self._flushing: asyncio.Future[None] | None = None
+        self._flushed = 0
 
     def expect(self, algorithms: Sequence[Algorithm], *, payload_sha256: bool) -> None:
         """Which digests to compute beside MD5 and the blocks' CRCs."""
@@ -52,13 +58,17 @@ class Incoming:
         self.size += size_bytes
         self._spool.arriving(size_bytes)
         crew = self._spool.crew
-        # One buffer: every call into a digest gives up the interpreter's lock and has to win it back.
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._pending = (crew.submit(self._write, data), crew.submit(self._hash, data))
+        self._pending = (crew.submit(self._write, pieces), crew.submit(self._hash, pieces))
+        if self.size - self._flushed >= SPOOL_FLUSH_BYTES and (self._flushing is None or self._flushing.done()):
+            # Begun early, so that little is left to be flushed when the last byte has come.
+            await self._wait_flush()
+            self._flushed = self.size
+            self._flushing = crew.submit(self._flush)
 
     async def finish(self) -> None:
         """Wait for all of it and make the file durable. Raises OSError."""
         await self._wait()
+        await self._wait_flush()
         self._pending = (self._spool.crew.submit(self._sync),)
         await self._wait()
         self._settle()
@@ -67,6 +77,8 @@ class Incoming:
         """Remove the file. Safe at any time, also after `finish`."""
         if self._pending is not None:
             await asyncio.wait(self._pending)
+        if self._flushing is not None:
+            await asyncio.wait([self._flushing])
         self._settle()
         await self._spool.crew.do(self._remove)
 
@@ -100,6 +112,12 @@ class Incoming:
         for future in pending:
             future.result()
 
+    async def _wait_flush(self) -> None:
+        if self._flushing is not None:
+            await asyncio.wait([self._flushing])
+            flushing, self._flushing = self._flushing, None
+            flushing.result()
+
     def _settle(self) -> None:
         if not self._settled:
             self._settled = True
@@ -107,20 +125,29 @@ class Incoming:
 
     # --- in threads ---
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, pieces: list[bytes]) -> None:
         if self._descriptor < 0:
             self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        rest = memoryview(data)
+        rest: list[bytes | memoryview] = list(pieces)
         while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+            wrote = os.writev(self._descriptor, rest[:_IOV_MAX])
+            while rest and wrote >= len(rest[0]):
+                wrote -= len(rest.pop(0))
+            if wrote:
+                rest[0] = memoryview(rest[0])[wrote:]
 
-    def _hash(self, data: bytes) -> None:
-        self._md5.update(data)
-        if self._sha256 is not None:
-            self._sha256.update(data)
-        for running in self._digests.values():
-            running.update(data)
-        self._block(data)
+    def _flush(self) -> None:
+        if self._descriptor >= 0:
+            os.fdatasync(self._descriptor)
+
+    def _hash(self, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            self._md5.update(piece)
+            if self._sha256 is not None:
+                self._sha256.update(piece)
+            for running in self._digests.values():
+                running.update(piece)
+            self._block(piece)
 
     def _block(self, piece: bytes) -> None:
         at = 0
@@ -137,7 +164,7 @@ class Incoming:
 
     def _sync(self) -> None:
         if self._descriptor < 0:
-            self._write(b"")
+            self._write([])
         os.fsync(self._descriptor)
         os.close(self._descriptor)
         self._descriptor = -1

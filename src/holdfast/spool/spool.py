@@ -14,8 +14,16 @@ from pathlib import Path
 
 from holdfast.clock import Clock
 from holdfast.crew import Crew
+from holdfast.digests import crc32c
 from holdfast.errors import S3Error
-from holdfast.limits import SPOOL_OPEN_FILES, SPOOL_RESERVE_BYTES, SPOOL_THREADS, SPOOL_WAITING
+from holdfast.limits import (
+    FREE_SPACE_AGE_S,
+    INLINE_BYTES,
+    SPOOL_OPEN_FILES,
+    SPOOL_RESERVE_BYTES,
+    SPOOL_THREADS,
+    SPOOL_WAITING,
+)
 from holdfast.spool.incoming import Incoming
 
 
@@ -28,6 +36,7 @@ class Spool:
         self._clock = clock
         self._crew = Crew("spool", size=SPOOL_THREADS, waiting=SPOOL_WAITING)
         self._arriving = 0
+        self._looked_s = float("-inf")
 
     @property
     def crew(self) -> Crew:
@@ -52,7 +61,7 @@ class Spool:
         `used_bytes` is what the index knows to lie in the spool. Raises S3Error SlowDown when the
         limit or the file system has no room; nothing that was accepted is affected.
         """
-        self._check_room(size_bytes or 0, used_bytes)
+        self.check_room(size_bytes or 0, used_bytes=used_bytes)
         identifier = self._clock.token(16).hex()
         return Incoming(identifier, self.path(identifier), self)
 
@@ -60,17 +69,18 @@ class Spool:
         """Count bytes of bodies that are being received (negative: they are done)."""
         self._arriving += size_bytes
 
-    def check_arrived(self, size_bytes: int, *, used_bytes: int) -> None:
-        """Raise SlowDown when a body of undeclared size has grown past the room there is."""
-        self._check_room(0, used_bytes)
-
-    def _check_room(self, size_bytes: int, used_bytes: int) -> None:
+    def check_room(self, size_bytes: int, *, used_bytes: int) -> None:
+        """Raise SlowDown unless so many more bytes may be accepted, beside those that are arriving."""
         wanted = used_bytes + self._arriving + size_bytes
         if wanted > self.limit_bytes:
             raise S3Error(
                 "SlowDown",
                 detail=f"spool: {wanted} bytes would be over its limit of {self.limit_bytes}; grids are behind or down",
             )
+        now_s = self._clock.monotonic_s()
+        if size_bytes <= INLINE_BYTES and now_s - self._looked_s < FREE_SPACE_AGE_S:
+            return
+        self._looked_s = now_s
         disk = os.statvfs(self.root)
         if disk.f_bavail * disk.f_frsize < size_bytes + SPOOL_RESERVE_BYTES:
             raise S3Error("SlowDown", detail=f"spool: the file system of {self.root} is almost full")
@@ -106,16 +116,16 @@ class Reader:
     def __init__(self, spool: Spool, descriptors: dict[str, int]) -> None:
         self._spool = spool
         self._descriptors = descriptors
-        self._reading: set[asyncio.Future[bytes]] = set()
+        self._reading: set[asyncio.Future[tuple[bytes, int]]] = set()
 
-    def begin_block(self, identifier: str, offset: int, size_bytes: int) -> "asyncio.Future[bytes]":
-        """Begin to read; the result raises OSError."""
+    def begin_block(self, identifier: str, offset: int, size_bytes: int) -> "asyncio.Future[tuple[bytes, int]]":
+        """Begin to read; the result is the bytes and their CRC-32C, or raises OSError."""
         descriptor = self._descriptors.get(identifier)
         crew = self._spool.crew
         if descriptor is None:
             reading = crew.submit(_read_path, self._spool.path(identifier), offset, size_bytes)
         else:
-            reading = crew.submit(os.pread, descriptor, size_bytes, offset)
+            reading = crew.submit(_read, descriptor, offset, size_bytes)
         self._reading.add(reading)
         reading.add_done_callback(self._reading.discard)
         return reading
@@ -141,10 +151,15 @@ def _open(paths: Sequence[Path]) -> dict[str, int]:
     return descriptors
 
 
-def _read_path(path: Path, offset: int, size_bytes: int) -> bytes:
+def _read(descriptor: int, offset: int, size_bytes: int) -> tuple[bytes, int]:
+    data = os.pread(descriptor, size_bytes, offset)
+    return data, crc32c(data)
+
+
+def _read_path(path: Path, offset: int, size_bytes: int) -> tuple[bytes, int]:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return os.pread(descriptor, size_bytes, offset)
+        return _read(descriptor, offset, size_bytes)
     finally:
         os.close(descriptor)
 

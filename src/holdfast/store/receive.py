@@ -45,6 +45,7 @@ async def receive(site: Site, body: Body, expected: Expected, *, inline: bool = 
     pieces: list[bytes] = []
     size = 0
     if inline and (declared is None or declared <= INLINE_BYTES):
+        site.spool.check_room(declared or 0, used_bytes=await site.waiting_lately_bytes())
         while size <= INLINE_BYTES:
             piece = await body.read()
             if not piece:
@@ -70,7 +71,7 @@ def _verify_small(body: Body, expected: Expected, data: bytes) -> Received:
 
 
 async def _receive_spooled(site: Site, body: Body, expected: Expected, pieces: list[bytes], size: int) -> Received:
-    used_bytes = (await site.index.usage()).spool_bytes
+    used_bytes = await site.waiting_bytes()
     incoming = site.spool.begin(body.size, used_bytes=used_bytes)
     algorithms = _algorithms(expected)
     incoming.expect(algorithms, payload_sha256=bool(expected.sha256))
@@ -84,7 +85,7 @@ async def _receive_spooled(site: Site, body: Body, expected: Expected, pieces: l
                 await incoming.add(pieces, size)
                 pieces, size = [], 0
                 if body.size is None:
-                    site.spool.check_arrived(0, used_bytes=used_bytes)
+                    site.spool.check_room(0, used_bytes=used_bytes)
             if incoming.size > PUT_BYTES:
                 raise _too_large(incoming.size)
             if not piece:
