@@ -121,9 +121,11 @@ def test_the_interface_of_operations_sends_checksums_ranges_and_conditions(
     (tmp_path / "body").write_bytes(data)
     named = ["--bucket", bucket, "--key", "k"]
     aws_many(
-        [["s3api", "put-object", *named, "--body", str(tmp_path / "body"), "--checksum-algorithm", "SHA256"]]
-        + [["s3api", "get-object", *named, "--checksum-mode", "ENABLED", str(tmp_path / "whole")]]
-        + [["s3api", "get-object", *named, "--range", "bytes=10-19", str(tmp_path / "range")]]
+        [
+            ["s3api", "put-object", *named, "--body", str(tmp_path / "body"), "--checksum-algorithm", "SHA256"],
+            ["s3api", "get-object", *named, "--checksum-mode", "ENABLED", str(tmp_path / "whole")],
+            ["s3api", "get-object", *named, "--range", "bytes=10-19", str(tmp_path / "range")],
+        ]
     )
     assert (tmp_path / "whole").read_bytes() == data
     assert (tmp_path / "range").read_bytes() == data[10:20]
@@ -171,7 +173,7 @@ def test_a_hard_name_is_one_object(exchanged: dict[str, tuple[bytes, bytes]], ke
 
 
 def test_all_hard_names_are_listed_in_order(aws: Program, s3: Any, bucket: str) -> None:
-    put_all(s3, bucket, {key: b"" for key in HARD.values()})
+    put_all(s3, bucket, dict.fromkeys(HARD.values(), b""))
     listed = json.loads(
         aws("s3api", "list-objects-v2", "--bucket", bucket, "--output", "json", "--page-size", "20").stdout
     )

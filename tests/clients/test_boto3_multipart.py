@@ -1,6 +1,7 @@
 """boto3: multipart uploads, step by step."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -103,12 +104,13 @@ def test_an_aborted_upload_is_no_more(s3: Any, bucket: str) -> None:
     named = _begin(s3, bucket)
     part = _send(s3, named, 1, b"x")
     s3.abort_multipart_upload(**named)
-    for ask in (
+    asks: tuple[Callable[[], object], ...] = (
         lambda: s3.upload_part(**named, PartNumber=1, Body=b"x"),
         lambda: s3.list_parts(**named),
         lambda: _complete(s3, named, [part]),
         lambda: s3.abort_multipart_upload(**named),
-    ):
+    )
+    for ask in asks:
         with pytest.raises(ClientError) as refused:
             ask()
         assert _code(refused) == "NoSuchUpload"

@@ -2,6 +2,7 @@
 
 import datetime
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def test_presigned_urls_carry_a_body(minio: Any, bucket: str, endpoint: Endpoint
 
 def test_errors_have_their_codes(minio: Any, bucket: str) -> None:
     _put(minio, bucket, "x", b"x")
-    asks = {
+    asks: dict[str, Callable[[], object]] = {
         "NoSuchKey": lambda: _get(minio, bucket, "absent"),
         "NoSuchBucket": lambda: _put(minio, f"{bucket}-absent", "x", b""),
         "BucketNotEmpty": lambda: minio.remove_bucket(bucket_name=bucket),
@@ -132,7 +133,7 @@ def test_a_hard_name_is_one_object(minio: Any, s3: Any, bucket: str, key: str) -
 
 
 def test_all_hard_names_are_listed_in_order_and_deleted_at_once(minio: Any, s3: Any, bucket: str) -> None:
-    put_all(s3, bucket, {key: b"" for key in HARD.values()})
+    put_all(s3, bucket, dict.fromkeys(HARD.values(), b""))
     listed = [item.object_name for item in minio.list_objects(bucket_name=bucket, recursive=True)]
     assert listed == in_order(HARD.values())
     removable = [key for key in sayable("minio") if in_xml(key)]

@@ -89,7 +89,7 @@ def test_obstore_creates_updates_copies_and_renames(store: Any, s3: Any, bucket:
 
 def test_obstore_lists_in_order(store: Any, s3: Any, bucket: str) -> None:
     keys = [f"{folder}{number:03}" for folder in ("", "a/", "a b/", "a-/") for number in range(275)]
-    put_all(s3, bucket, {key: b"" for key in keys})
+    put_all(s3, bucket, dict.fromkeys(keys, b""))
     listed = [item["path"] for batch in obstore.list(store, chunk_size=100) for item in batch]
     assert listed == in_order(keys)
     folded = obstore.list_with_delimiter(store, "")
@@ -118,7 +118,7 @@ def test_a_hard_name_of_obstore_is_one_object(store: Any, s3: Any, bucket: str, 
 
 def test_all_hard_names_are_listed_by_obstore(store: Any, s3: Any, bucket: str) -> None:
     keys = sayable("obstore")
-    put_all(s3, bucket, {key: b"" for key in keys})
+    put_all(s3, bucket, dict.fromkeys(keys, b""))
     assert [item["path"] for batch in obstore.list(store) for item in batch] == in_order(keys)
 
 
@@ -186,7 +186,7 @@ def test_a_hard_name_of_pyarrow_is_one_object(arrow: Any, s3: Any, bucket: str, 
 
 def test_all_hard_names_are_listed_by_pyarrow(arrow: Any, s3: Any, bucket: str) -> None:
     keys = [key for key in sayable("pyarrow") if key != HARD["file"]]
-    put_all(s3, bucket, {key: b"x" for key in keys})
+    put_all(s3, bucket, dict.fromkeys(keys, b"x"))
     found = arrow.get_file_info(pyarrow.fs.FileSelector(bucket, recursive=True))
     listed = [item.path.removeprefix(f"{bucket}/") for item in found if item.type == pyarrow.fs.FileType.File]
     assert in_order(listed) == in_order(keys)

@@ -131,7 +131,7 @@ def test_a_hard_name_is_one_object(s3cmd: Program, s3: Any, bucket: str, tmp_pat
 
 def test_all_hard_names_are_listed_in_order(s3cmd: Program, s3: Any, bucket: str) -> None:
     keys = [key for key in sayable("s3cmd") if not re.search(r"[\r\n\x85\u2028\x1b\x1c-\x1f]", key)]
-    put_all(s3, bucket, {key: b"" for key in keys})
+    put_all(s3, bucket, dict.fromkeys(keys, b""))
     assert _keys(s3cmd("ls", "--recursive", f"s3://{bucket}").out, bucket) == in_order(keys)
 
 

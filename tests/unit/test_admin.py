@@ -48,6 +48,7 @@ class Office:
             clock=self.clock,
             teller=self.teller,
             holder="me",
+            keep_inline_bytes=GIB,
         )
         gauges = {"holdfast_connections": 3.0, "holdfast_requests_in_progress": 2.0}
         publisher = Publisher(self.tally, folder, worker=0, clock=self.clock, gauges=lambda: gauges)

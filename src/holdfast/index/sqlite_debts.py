@@ -24,7 +24,6 @@ from holdfast.index.sqlite_objects import (
     version_of,
 )
 from holdfast.index.sqlite_owe import drop_debt, owe_more, owed
-from holdfast.limits import READ_SLICE
 from holdfast.model import Copy, Version, pack
 
 DUE = (
@@ -186,20 +185,6 @@ def postpone(batch: Batch, delays: Sequence[Delay]) -> None:
         )
 
 
-Leased = tuple[int, int, str]
-"""Sequence number, grid and holder of a debt."""
-
-
-def leased_by(connection: apsw.Connection, holder: str, now_ms: int) -> list[Leased]:
-    """Some debts of which a holder, or one of its requests, has a running lease; all of them when there are few."""
-    rows: list[tuple[Any, ...]] = connection.execute(
-        "SELECT seq, grid, holder FROM grid JOIN debt INDEXED BY debt_due ON debt.grid = grid.id AND due_ms > ?1"
-        " WHERE holder = ?2 OR substr(holder, 1, length(?2) + 1) = ?2 || '#' LIMIT ?3",
-        (now_ms, holder, READ_SLICE),
-    ).fetchall()
-    return [(row[0], row[1], row[2]) for row in rows]
-
-
 def read_grids(connection: apsw.Connection, bucket: str, key: bytes) -> tuple[int, ...]:
     """Grids that are owed a key."""
     rows: list[tuple[Any, ...]] = connection.execute(
@@ -208,15 +193,18 @@ def read_grids(connection: apsw.Connection, bucket: str, key: bytes) -> tuple[in
     return tuple([row[0] for row in rows])
 
 
-def release_leases(batch: Batch, leases: Sequence[Leased]) -> int:
-    """Free these debts where those holders still have them. Returns how many."""
-    before = batch.connection.total_changes()
-    for lease in leases:
+def release_leases(batch: Batch, holder: str, limit: int) -> int:
+    """Free up to `limit` debts of which this holder, or one of its requests, has a running lease. Returns how many."""
+    rows = batch.execute(
+        "SELECT seq, grid FROM grid JOIN debt INDEXED BY debt_due ON debt.grid = grid.id AND due_ms > ?1"
+        " WHERE holder = ?2 OR substr(holder, 1, length(?2) + 1) = ?2 || '#' LIMIT ?3",
+        (batch.now_ms, holder, limit),
+    ).fetchall()
+    for place in rows:
         batch.execute(
-            "UPDATE debt SET holder = '', due_ms = ?, next_ms = 0 WHERE seq = ? AND grid = ? AND holder = ?",
-            (batch.now_ms, *lease),
+            "UPDATE debt SET holder = '', due_ms = ?, next_ms = 0 WHERE seq = ? AND grid = ?", (batch.now_ms, *place)
         )
-    return batch.connection.total_changes() - before
+    return len(rows)
 
 
 def suspect(batch: Batch, bucket: str, key: bytes, seq: int, grid: int, now_ms: int) -> bool:

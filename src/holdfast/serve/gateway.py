@@ -18,6 +18,7 @@ from holdfast.clock import Clock
 from holdfast.crew import CrewFull
 from holdfast.errors import GridError, QuorumMissed, S3Error
 from holdfast.events import RequestEnded, Teller
+from holdfast.index.interface import CommitUnknown
 from holdfast.limits import XML_BYTES
 from holdfast.model import replace
 from holdfast.serve.bodies import body_of, read_whole
@@ -238,7 +239,7 @@ def _answer_for(trouble: Exception) -> S3Error:
     match trouble:
         case S3Error():
             return trouble
-        case GridError() | QuorumMissed():
+        case GridError() | QuorumMissed() | CommitUnknown():
             return S3Error("ServiceUnavailable", detail=str(trouble))
         case CrewFull():
             return S3Error("SlowDown", detail=str(trouble))
