@@ -4,9 +4,11 @@ Invariant: the same seed gives the same bytes, so a failure can be looked at aga
 """
 
 import hashlib
+import os
 import random
 import shutil
 import sysconfig
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -47,12 +49,17 @@ def same_file(one: Path, other: Path) -> bool:
 
 
 def plant(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
-    """Write a small file for each name (a relative path), and return what they hold."""
+    """Write a small file for each name (a relative path), and return what they hold.
+
+    They are an hour old: S3 tells times in whole seconds, and a client sends a file again that is newer than its object.
+    """
+    earlier = time.time() - 3600
     held = {name: noise(100 + number, number) for number, name in enumerate(names)}
     for name, data in held.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+        os.utime(path, (earlier, earlier))
     return held
 
 

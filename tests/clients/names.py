@@ -95,8 +95,88 @@ HARD: Final[Mapping[str, str]] = {
 }
 """By what is hard about them. Together they can stand in one bucket."""
 
-EXCLUDED: Final[Mapping[str, Mapping[str, str]]] = {}
-"""By client and name: why the client cannot say it."""
+_DOTS: Final = (
+    "dot alone",
+    "two dots alone",
+    "dot segment in front",
+    "dot segment",
+    "parent segment in front",
+    "parent segment",
+    "parent segments to the root",
+    "parent segment at the end",
+)
+_EMPTY: Final = (
+    "two slashes",
+    "three slashes",
+    "slash in front",
+    "two slashes in front",
+    "slash alone",
+    "two slashes at the end",
+)
+_FOLDERS: Final = ("slash at the end", "folder beside a file")
+_CONTROLS: Final = (
+    "tabulator",
+    "line feed",
+    "carriage return",
+    "both line ends",
+    "line end at the end",
+    "control characters",
+    "delete character",
+)
+
+
+def _because(reason: str, *labels: str) -> dict[str, str]:
+    return dict.fromkeys(labels, reason)
+
+
+_INTO_FOLDER: Final = _because(
+    "a target that ends with a slash is a folder to it: it adds the file's name",
+    *_FOLDERS,
+    "slash alone",
+    "two slashes at the end",
+)
+
+EXCLUDED: Final[Mapping[str, Mapping[str, str]]] = {
+    "rclone": {
+        **_because("it writes dot segments with full-width dots", *_DOTS),
+        **_because("it removes empty segments", *_EMPTY),
+        **_because("a name that ends with a slash is a folder to it", *_FOLDERS),
+    },
+    "s5cmd": {
+        **_INTO_FOLDER,
+        **_because("it deletes in XML, which cannot hold these characters", "control characters", "no character"),
+    },
+    "s5cmd trees": _because(
+        "it quotes what it takes for unprintable, and then does not find the file",
+        *_CONTROLS,
+        "no-break blank",
+        "last character before the surrogates",
+        "first character after the surrogates",
+        "second control set",
+        "line separator",
+        "byte order mark",
+        "no character",
+    ),
+    "s3cmd": _INTO_FOLDER,
+    "s3cmd trees": _because("it writes control characters as a caret and a letter", *_CONTROLS),
+    "minio": {
+        **_because("it refuses dot segments", *_DOTS),
+        **_because("it takes a blank name for none", "blank alone"),
+    },
+    "obstore": {
+        **_because("it refuses dot segments", *_DOTS),
+        **_because("it refuses empty segments, or removes them in front", *_EMPTY),
+        **_because("it removes a slash at the end", *_FOLDERS),
+        **_because("it refuses control characters", *_CONTROLS),
+        **_because("it deletes in XML, which cannot hold these characters", "no character"),
+    },
+    "pyarrow": {
+        **_because("its HTTP library resolves dot segments after the request was signed", *_DOTS),
+        **_because("it refuses empty segments", *_EMPTY),
+        **_because("a name that ends with a slash is a folder to it", *_FOLDERS),
+    },
+}
+"""By client (or what it does with them) and name: why the client cannot say it."""
 
 
 def cases(client: str, names: Iterable[str] = HARD) -> list[Any]:

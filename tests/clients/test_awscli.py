@@ -57,11 +57,9 @@ def aws_many(endpoint: Endpoint, env: dict[str, str], home: Path) -> Any:
 
 
 def test_files_come_back_as_they_went(aws: Program, bucket: str, tmp_path: Path) -> None:
-    held = plant(tmp_path / "source", [])
     (tmp_path / "source").mkdir()
     for size_bytes in (*SIZES, LARGE):
         noise_file(tmp_path / "source" / str(size_bytes), size_bytes)
-    assert not held
     aws("s3", "cp", "--recursive", tmp_path / "source", f"s3://{bucket}/files")
     aws("s3", "cp", "--recursive", f"s3://{bucket}/files", tmp_path / "target")
     assert digests(tmp_path / "target") == digests(tmp_path / "source")
@@ -71,10 +69,10 @@ def test_a_large_file_goes_and_is_copied_in_parts(aws: Program, s3: Any, bucket:
     source = noise_file(tmp_path / "source", LARGE)
     aws("s3", "cp", source, f"s3://{bucket}/large", "--metadata", "of=parts", "--cache-control", "no-store")
     aws("s3", "cp", f"s3://{bucket}/large", f"s3://{bucket}/copy")
-    for key in ("large", "copy"):
-        head = s3.head_object(Bucket=bucket, Key=key)
-        assert head["ETag"].endswith('-4"')
-        assert (head["Metadata"], head["CacheControl"]) == ({"of": "parts"}, "no-store")
+    head = s3.head_object(Bucket=bucket, Key="large")
+    assert (head["Metadata"], head["CacheControl"]) == ({"of": "parts"}, "no-store")
+    assert head["ETag"] == s3.head_object(Bucket=bucket, Key="copy")["ETag"]
+    assert head["ETag"].endswith('-4"')
     aws("s3", "cp", f"s3://{bucket}/copy", tmp_path / "target")
     assert same_file(source, tmp_path / "target")
 
@@ -197,6 +195,8 @@ def test_a_real_tree_is_synchronised_once(aws: Program, s3: Any, bucket: str, li
     gone = sorted(there)[::100]
     for name in gone:
         (tmp_path / "target" / name).unlink()
-    deleted = aws("s3", "sync", "--delete", "--size-only", tmp_path / "target", f"s3://{bucket}/tree").out.splitlines()
+    deleted = aws(
+        "s3", "sync", "--no-progress", "--delete", "--size-only", tmp_path / "target", f"s3://{bucket}/tree"
+    ).out.splitlines()
     assert sorted(line.partition(f"s3://{bucket}/tree/")[2] for line in deleted) == gone
     assert set(stored_digests(s3, bucket)) == {f"tree/{name}" for name in set(there) - set(gone)}

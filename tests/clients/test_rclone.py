@@ -31,8 +31,8 @@ def rclone(endpoint: Endpoint, env: dict[str, str], home: Path) -> Program:
         "[h]\ntype = s3\nprovider = Other\nforce_path_style = true\n"
         f"endpoint = {endpoint.url}\nregion = {REGION}\naccess_key_id = {ACCESS_KEY}\nsecret_access_key = {SECRET_KEY}\n"
     )
-    always = ["--ca-cert", endpoint.ca, "--retries", "1", "--low-level-retries", "1", "--s3-chunk-size", "5Mi"]
-    return Program([find("rclone"), *always, "--s3-upload-cutoff", "8Mi"], env, home)
+    always = ["--ca-cert", endpoint.ca, "--retries", "1", "--low-level-retries", "1", "--no-unicode-normalization"]
+    return Program([find("rclone"), *always, "--s3-chunk-size", "5Mi", "--s3-upload-cutoff", "8Mi"], env, home)
 
 
 def _transfers(ran: Ran) -> int:
@@ -58,11 +58,12 @@ def test_a_large_file_goes_and_is_copied_in_parts(rclone: Program, s3: Any, buck
     source = noise_file(tmp_path / "source", LARGE)
     upload = ["--header-upload", "Content-Language: de", "--header-upload", "Cache-Control: no-store"]
     rclone("copyto", *upload, source, f"h:{bucket}/large")
+    large = s3.head_object(Bucket=bucket, Key="large")
+    assert (large["ContentLanguage"], large["CacheControl"]) == ("de", "no-store")
     rclone("copyto", "--s3-copy-cutoff", "6Mi", f"h:{bucket}/large", f"h:{bucket}/copy")
     for key in ("large", "copy"):
         head = s3.head_object(Bucket=bucket, Key=key)
         assert head["ETag"].endswith('-5"')
-        assert (head["ContentLanguage"], head["CacheControl"]) == ("de", "no-store")
         assert float(head["Metadata"]["mtime"]) == pytest.approx(source.stat().st_mtime)
     rclone("copyto", "--multi-thread-cutoff", "5Mi", f"h:{bucket}/copy", tmp_path / "target")
     assert same_file(source, tmp_path / "target")
@@ -89,7 +90,7 @@ def test_buckets_and_objects_are_made_listed_moved_and_removed(rclone: Program, 
     assert "BucketNotEmpty" in rclone("rmdir", f"h:{other}", fails=True).err
     rclone("purge", f"h:{other}")
     assert "directory not found" in rclone("lsf", f"h:{other}", fails=True).err
-    assert "not found" in rclone("copyto", f"h:{bucket}/absent", "h:nowhere/x", fails=True).err
+    assert "not found" in rclone("cat", f"h:{bucket}/absent", fails=True).err
 
 
 def test_a_public_link_is_served(rclone: Program, s3: Any, bucket: str, endpoint: Endpoint) -> None:

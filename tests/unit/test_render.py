@@ -529,6 +529,14 @@ def test_errors_carry_their_fields_and_headers() -> None:
     assert (unchanged.status, unchanged.headers, unchanged.body) == (304, [("ETag", '"e"')], b"")
 
 
+def test_an_sdk_reads_the_code_of_an_error_about_a_name_that_xml_cannot_hold() -> None:
+    loop = Loopback()
+    for key in ("a\x01b", "a\ufffeb", "\x1b[31m"):
+        loop.answer = S3Error("NoSuchKey", fields={"Key": key})
+        with pytest.raises(loop.client.exceptions.NoSuchKey):
+            loop.client.get_object(Bucket="photos", Key=key)
+
+
 def test_an_sdk_reads_errors() -> None:
     loop = Loopback()
     loop.answer = S3Error("NoSuchKey", fields={"Key": HARD})

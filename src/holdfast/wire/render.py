@@ -14,7 +14,7 @@ from holdfast.model import Checksum, ChecksumType
 from holdfast.wire import render_xml
 from holdfast.wire.conditions import http_date
 from holdfast.wire.request import Request
-from holdfast.wire.xml import document, element
+from holdfast.wire.xml import document, element, legible
 
 Headers = list[tuple[str, str]]
 
@@ -113,8 +113,8 @@ def render_error(error: S3Error, *, request_id: str, host_id: str, resource: str
         return Reply(error.status, headers)
     content = element("Code", error.code) + element("Message", error.message)
     for name, value in error.fields.items():
-        content += element(name, value)
-    content += element("Resource", resource) + element("RequestId", request_id) + element("HostId", host_id)
+        content += element(name, legible(value))
+    content += element("Resource", legible(resource)) + element("RequestId", request_id) + element("HostId", host_id)
     return Reply(error.status, headers, document("Error", content, namespace=False))
 
 

@@ -107,6 +107,9 @@ def parse_xml(body: bytes, root: str) -> Element:
     return tree.root
 
 
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
 def _reference(match: re.Match[str]) -> str:
     character = match[0]
     named = _NAMED.get(character)
@@ -121,6 +124,14 @@ def _reference(match: re.Match[str]) -> str:
 def escape(text: str) -> str:
     """`text` as character data. Carriage returns and line feeds survive every parser."""
     return _SPECIAL.sub(_reference, text)
+
+
+def legible(text: str) -> str:
+    """`text` with a replacement character for each that XML 1.0 forbids (section 2.2), so that every parser can read it.
+
+    For errors: an SDK that cannot parse the body does not learn the code either.
+    """
+    return _FORBIDDEN.sub("\ufffd", text)
 
 
 def element(name: str, value: str | int) -> str:

@@ -1,0 +1,83 @@
+"""Files in a grid's directory are damaged behind the gateway's back: clients get the right bytes, and the copy is repaired.
+
+Bodies that all grids hold are not kept in the index here, so every read comes from a directory.
+"""
+
+from tests.outages.conftest import Make
+from tests.outages.damage import DAMAGES, flip, flip_last, replace_by_full_folder
+from tests.outages.gateway import until
+from tests.outages.staging import away
+from tests.outages.test_folder_outages import assert_both_match
+from tests.outages.workload import SIZES, Failure
+
+
+def test_every_kind_of_damage_to_every_kind_of_body_is_survived_and_repaired(run: Make) -> None:
+    gateway, workload = run()
+    made = {f"{kind}/{number}/body": damage for number, damage in enumerate(DAMAGES.values()) for kind in SIZES}
+    for key in made:
+        workload.put(key, key.partition("/")[0])
+    gateway.until_trimmed()
+    files = gateway.places["a"] / "witnessed"
+    for key, damage in made.items():
+        damage(files / key)
+    for _ in range(2):
+        workload.check_all()
+    gateway.until_paid()
+    workload.assert_untroubled()
+    blocked = {key for key, damage in made.items() if damage is replace_by_full_folder}
+    content = workload.content()
+    repaired = {key: data for key, data in gateway.files("a").items() if not key.endswith("/stray")}
+    # Where something else took the plain path, the copy lies in the hard tree instead.
+    assert sorted(repaired) == sorted(content.keys() - blocked)
+    assert [key for key in repaired if repaired[key] != content[key]] == []
+    assert gateway.grid("a")["held"] == len(content)
+    with away(gateway.places["b"]):
+        workload.check_all()
+    workload.assert_untroubled()
+
+
+def test_damage_on_different_grids_is_repaired_from_one_another(run: Make) -> None:
+    gateway, workload = run()
+    keys = workload.fill("k", each=4)
+    gateway.until_trimmed()
+    for number, key in enumerate(keys):
+        flip_last(gateway.places["ab"[number % 2]] / "witnessed" / key)
+    with workload.load() as load:
+        load.await_answers(40)
+        workload.check_all()
+        # Copies that are read second are looked at when the first is away.
+        with away(gateway.places["a"]):
+            workload.check_all()
+    gateway.until_paid()
+    workload.assert_untroubled()
+    assert_both_match(gateway, workload)
+
+
+def test_damage_to_both_copies_is_503_and_never_wrong_bytes_or_404(run: Make) -> None:
+    gateway, workload = run()
+    keys = workload.fill("k", each=1)
+    gateway.until_trimmed()
+    for key in keys:
+        for place in gateway.places.values():
+            flip(place / "witnessed" / key)
+    for key in keys:
+        for _ in range(2):
+            try:
+                workload.get(key)
+            except Failure as failure:
+                # A body of several blocks may begin: then it is cut off where its damage begins.
+                begun = failure.status == 0 and key.split("/")[1] in ("large", "parts")
+                assert begun or (failure.status, failure.code) == (503, "ServiceUnavailable"), failure
+                assert begun or int(failure.headers["retry-after"]) > 0
+                continue
+            raise AssertionError(f"{key} was served although no copy is intact")
+        workload.head(key)
+    workload.listing()
+    workload.assert_faithful()
+    until(lambda: gateway.status()["owed"] == 2 * len(keys), lambda: gateway.status())
+    for key in keys:
+        workload.put(key, key.split("/")[1])
+    gateway.until_paid()
+    workload.check_all()
+    workload.assert_faithful()
+    assert_both_match(gateway, workload)
