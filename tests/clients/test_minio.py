@@ -75,7 +75,7 @@ def test_an_object_is_copied_and_composed(minio: Any, bucket: str) -> None:
         bucket_name=bucket,
         object_name="copy",
         source=CopySource(bucket_name=bucket, object_name="a b"),
-        user_metadata={"new": "1"},
+        metadata={"new": "1"},
         metadata_directive=REPLACE,
     )
     assert _get(minio, bucket, "copy") == data
@@ -136,7 +136,8 @@ def test_all_hard_names_are_listed_in_order_and_deleted_at_once(minio: Any, s3: 
     put_all(s3, bucket, dict.fromkeys(HARD.values(), b""))
     listed = [item.object_name for item in minio.list_objects(bucket_name=bucket, recursive=True)]
     assert listed == in_order(HARD.values())
-    removable = [key for key in sayable("minio") if in_xml(key)]
+    # It does not escape a carriage return in XML, where it would be a line feed.
+    removable = [key for key in sayable("minio") if in_xml(key) and "\r" not in key]
     asked = [DeleteObject(name=key) for key in removable]
     assert list(minio.remove_objects(bucket_name=bucket, delete_object_list=asked)) == []
     assert set(stored(s3, bucket)) == set(HARD.values()) - set(removable)

@@ -1,5 +1,6 @@
 """obstore (Rust) and pyarrow (the C++ SDK): what data tools read and write with."""
 
+import datetime
 import io
 from pathlib import Path
 from typing import Any
@@ -99,8 +100,6 @@ def test_obstore_lists_in_order(store: Any, s3: Any, bucket: str) -> None:
 
 
 def test_obstore_signs_urls(store: Any, endpoint: Endpoint) -> None:
-    import datetime
-
     hour, data = datetime.timedelta(hours=1), noise(MIB)
     assert fetch(endpoint, "PUT", obstore.sign(store, "PUT", "a b+c", hour), data)[0] == 200
     assert fetch(endpoint, "GET", obstore.sign(store, "GET", "a b+c", hour))[:2] == (200, data)
@@ -128,7 +127,7 @@ def test_pyarrow_reads_a_body_as_it_wrote_it(arrow: Any, bucket: str, size_bytes
     with arrow.open_output_stream(f"{bucket}/body", metadata={"Content-Type": "x/y"}) as stream:
         stream.write(data)
     with arrow.open_input_stream(f"{bucket}/body") as stream:
-        assert stream.metadata()[b"Content-Type"] == b"x/y"
+        assert stream.metadata()["Content-Type"] == b"x/y"
         assert stream.read() == data
     with arrow.open_input_file(f"{bucket}/body") as file:
         assert file.size() == size_bytes
@@ -185,7 +184,9 @@ def test_a_hard_name_of_pyarrow_is_one_object(arrow: Any, s3: Any, bucket: str, 
 
 
 def test_all_hard_names_are_listed_by_pyarrow(arrow: Any, s3: Any, bucket: str) -> None:
-    keys = [key for key in sayable("pyarrow") if key != HARD["file"]]
+    # A folder hides a file of its name; a blank name is lost in its XML.
+    unsaid = {HARD["file"], HARD["blank alone"]}
+    keys = [key for key in sayable("pyarrow") if key not in unsaid]
     put_all(s3, bucket, dict.fromkeys(keys, b"x"))
     found = arrow.get_file_info(pyarrow.fs.FileSelector(bucket, recursive=True))
     listed = [item.path.removeprefix(f"{bucket}/") for item in found if item.type == pyarrow.fs.FileType.File]

@@ -23,7 +23,6 @@ from tests.clients.programs import Program, find
 from tests.clients.server import ACCESS_KEY, REGION, SECRET_KEY, Endpoint
 from tests.clients.test_boto3_presigned import fetch
 
-
 SINGLY = (*ALONE, *EXCLUDED["s3cmd trees"])
 """Labels of names that do not go in a tree."""
 

@@ -127,6 +127,9 @@ class Gateway:
     def until_state(self, name: str, state: str) -> None:
         until(lambda: self.grid(name)["state"] == state, lambda: f"{name} is not {state}: {self.grid(name)}")
 
+    def until_held(self, name: str, copies: int) -> None:
+        until(lambda: self.grid(name)["held"] == copies, self.status)
+
     def until_paid(self) -> None:
         """Return when nothing is owed to any grid and the spool is empty."""
 

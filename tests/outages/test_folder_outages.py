@@ -131,7 +131,7 @@ def test_a_directory_that_is_lost_and_replaced_by_an_empty_one(run: Make, worker
         gateway.until_state("a", "up")
         load.await_answers(60)
     gateway.until_paid()
-    until(lambda: gateway.grid("a")["held"] == len(workload.content()), lambda: gateway.status())
+    gateway.until_held("a", len(workload.content()))
     workload.check_all()
     workload.assert_untroubled()
     assert_both_match(gateway, workload)

@@ -3,7 +3,6 @@
 import pytest
 
 from tests.outages.conftest import Make
-from tests.outages.gateway import until
 from tests.outages.staging import away
 from tests.outages.test_folder_outages import assert_both_match
 from tests.outages.workload import Failure
@@ -42,7 +41,7 @@ def test_it_serves_when_a_grid_was_never_there_yet(prepare: Make) -> None:
     workload.create_bucket()
     assert gateway.grid("a")["state"] == "down"
     workload.fill("k", each=1)
-    until(lambda: gateway.grid("b")["held"] == 4, lambda: gateway.status())
+    gateway.until_held("b", 4)
     place.unlink()
     place.mkdir()
     gateway.until_paid()
