@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from holdfast.clock import SystemClock
+from holdfast.clock import Clock, SystemClock
 from holdfast.copies.site import PolicyTerms, Seat, Site
 from holdfast.errors import S3Error
 from holdfast.events import Event, Teller
@@ -153,9 +153,10 @@ async def engine(
     spool_bytes: int = 1 << 40,
     bucket: bool = True,
     keep_inline_bytes: int = 1 << 30,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Engine]:
     """A running engine on `folder`; opened again on the same folder it goes on where it stopped."""
-    clock, teller = SystemClock(), Teller()
+    clock, teller = clock or SystemClock(), Teller()
     events: list[Event] = []
     teller.subscribe(events.append)
     index = SqliteIndex(folder / "index.db", clock=clock, teller=teller, node="test")

@@ -114,7 +114,7 @@ _EMPTY: Final = (
     "two slashes at the end",
 )
 _FOLDERS: Final = ("slash at the end", "folder beside a file")
-_CONTROLS: Final = (
+CONTROLS: Final = (
     "tabulator",
     "line feed",
     "carriage return",
@@ -123,6 +123,7 @@ _CONTROLS: Final = (
     "control characters",
     "delete character",
 )
+"""Labels of names with control characters of ASCII."""
 
 
 def _because(reason: str, *labels: str) -> dict[str, str]:
@@ -146,19 +147,28 @@ EXCLUDED: Final[Mapping[str, Mapping[str, str]]] = {
         **_INTO_FOLDER,
         **_because("it deletes in XML, which cannot hold these characters", "control characters", "no character"),
     },
-    "s5cmd trees": _because(
-        "it quotes what it takes for unprintable, and then does not find the file",
-        *_CONTROLS,
-        "no-break blank",
-        "last character before the surrogates",
-        "first character after the surrogates",
-        "second control set",
-        "line separator",
-        "byte order mark",
-        "no character",
-    ),
-    "s3cmd": _INTO_FOLDER,
-    "s3cmd trees": _because("it writes control characters as a caret and a letter", *_CONTROLS),
+    "s5cmd trees": {
+        **_because("it downloads under a longer name first", "longest segments of a file system"),
+        **_because(
+            "it quotes what it takes for unprintable, and then does not find the file",
+            *CONTROLS,
+            "no-break blank",
+            "last character before the surrogates",
+            "first character after the surrogates",
+            "second control set",
+            "line separator",
+            "byte order mark",
+            "no character",
+        ),
+    },
+    "s3cmd": {
+        **_INTO_FOLDER,
+        **_because("it cuts a name at a line feed", "line feed", "both line ends", "line end at the end"),
+    },
+    "s3cmd trees": {
+        **_because("it writes control characters as a caret and a letter", *CONTROLS),
+        **_because("its parser refuses a listing with these characters", "no character"),
+    },
     "minio": {
         **_because("it refuses dot segments", *_DOTS),
         **_because("it takes a blank name for none", "blank alone"),
@@ -167,7 +177,7 @@ EXCLUDED: Final[Mapping[str, Mapping[str, str]]] = {
         **_because("it refuses dot segments", *_DOTS),
         **_because("it refuses empty segments, or removes them in front", *_EMPTY),
         **_because("it removes a slash at the end", *_FOLDERS),
-        **_because("it refuses control characters", *_CONTROLS),
+        **_because("it refuses control characters", *CONTROLS),
         **_because("it deletes in XML, which cannot hold these characters", "no character"),
     },
     "pyarrow": {

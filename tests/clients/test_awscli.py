@@ -30,9 +30,10 @@ from tests.clients.test_boto3_presigned import fetch
 _MANY = """
 import json, sys
 from awscli.clidriver import create_clidriver
+driver = create_clidriver()
 for line in sys.stdin:
     argv = json.loads(line)
-    code = create_clidriver().main(argv)
+    code = driver.main(argv)
     sys.stdout.flush()
     if code:
         sys.exit(f"{argv} failed with {code}")

@@ -38,7 +38,7 @@ def end_uploads(s3: Any) -> None:
 @pytest.mark.parametrize(
     ("workers", "ack", "usual"),
     [(1, 0, 3), (2, 0, 2), (1, 1, 2), (2, 2, 2)],
-    ids=["one process", "two workers", "one process, ack 1", "two workers, ack 2"],
+    ids=["one-process", "two-workers", "one-process-ack-1", "two-workers-ack-2"],
 )
 def test_what_was_acknowledged_survives_kill_9(
     tmp_path: Path, dice: random.Random, workers: int, ack: int, usual: int

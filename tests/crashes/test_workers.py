@@ -144,7 +144,10 @@ def test_of_replacements_of_one_version_exactly_one_wins(lines: Lines) -> None:
 def test_a_second_server_on_the_same_directory_is_refused_and_the_first_goes_on(server: Server) -> None:
     before = server.log.stat().st_size
     second = server.begin()
-    assert second.wait(60) == 2
+    try:
+        assert second.wait(60) == 2
+    finally:
+        second.kill()
     told = server.log.read_bytes()[before:].decode()
     assert f"is being served by process {server.pid}." in told
     assert "Traceback" not in told

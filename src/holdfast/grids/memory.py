@@ -40,13 +40,24 @@ class MemoryGrid:
         self.name = name
         self._identity = ""
         self._claimed = False
+        self._lost = False
         self._buckets: dict[str, dict[str, _Object]] = {}
 
     def lose(self) -> None:
-        """Become empty, as a place that was lost and replaced."""
+        """Become empty, as a place that was lost and replaced. Until it is attached anew it is not the known place."""
         self._buckets.clear()
         self._identity = ""
         self._claimed = False
+        self._lost = True
+
+    def rot(self, place: Place, at: int) -> bool:
+        """Flip a bit of the byte at `at`, and keep its etag; False when there is no such byte."""
+        found = self._buckets.get(place.bucket, {}).get(place.key)
+        if found is None or at >= len(found.data):
+            return False
+        data = found.data[:at] + bytes((found.data[at] ^ 1,)) + found.data[at + 1 :]
+        self._buckets[place.bucket][place.key] = _Object(data, found.etag, found.label)
+        return True
 
     async def attach(self, known: str) -> str:
         if not self._identity:
@@ -56,6 +67,7 @@ class MemoryGrid:
         elif known and known != self._identity and self._claimed:
             raise Unavailable(self.name, "attach", "it is not the place it should be")
         self._claimed = self._claimed or known == self._identity
+        self._lost = False
         return self._identity
 
     async def stage(self, place: Place, source: Source, label: Label) -> Staged:
@@ -71,6 +83,7 @@ class MemoryGrid:
 
     async def publish(self, staged: Staged) -> str:
         assert isinstance(staged, _Staged)
+        self._check(staged.place, "publish")
         if staged.data is None:
             raise Unavailable(self.name, "publish", "the staged bytes are gone", bucket=staged.place.bucket)
         self._claimed = True
@@ -101,6 +114,7 @@ class MemoryGrid:
             self._buckets.pop(place.bucket, None)
 
     async def list(self, bucket: str, *, prefix: str = "", after: str = "", limit: int = 1000) -> tuple[Held, ...]:
+        self._check_known(Place(bucket, prefix), "list")
         objects = self._buckets.get(bucket, {})
         keys = sorted((key for key in objects if key.startswith(prefix)), key=str.encode)
         start = bisect.bisect_right(keys, after.encode(), key=str.encode)
@@ -129,6 +143,12 @@ class MemoryGrid:
     def _check(self, place: Place, operation: str) -> None:
         if not 0 < len(place.key.encode("utf-8", "surrogatepass")) <= KEY_BYTES:
             raise self._refuse(place, operation, "the key is empty or too long", Reason.INVALID)
+        self._check_known(place, operation)
+
+    def _check_known(self, place: Place, operation: str) -> None:
+        if self._lost:
+            detail = "it is not the place that was attached"
+            raise Unavailable(self.name, operation, detail, bucket=place.bucket, key=place.key)
 
     def _refuse(self, place: Place, operation: str, detail: str, reason: Reason) -> Refused:
         return Refused(self.name, operation, detail, reason=reason, bucket=place.bucket, key=place.key)

@@ -1,7 +1,7 @@
 """Catch-up: pays debts until there are none.
 
 Answers for: a grid's debts are claimed, paid in parallel and settled together; large bodies settle on their own, so
-they hold up nobody. A grid that is down costs nothing but a look now and then. While clients are busy it
+they hold up nobody. A grid that is down or is not being asked costs nothing but a look now and then. While clients are busy it
 works only a share of the time (CATCHUP_DUTY), unless the spool is filling up. Invariant: every
 claimed debt is settled or postponed once, or its lease runs out.
 """
@@ -14,6 +14,7 @@ from holdfast.copies.site import Seat, Site
 from holdfast.index.interface import Debt, Delay, Payment
 from holdfast.limits import (
     BLOCK_BYTES,
+    CATCHUP_BARRED_S,
     CATCHUP_DUTY,
     CATCHUP_IDLE_S,
     CATCHUP_LANES,
@@ -48,11 +49,11 @@ class CatchUp:
         now_ms = self._site.clock.now_ms()
         await self._postpone([Delay(debt, now_ms, "its turn comes", False) for debt in large[CATCHUP_LARGE:]])
         async with asyncio.TaskGroup() as group:
-            for debt in large[:CATCHUP_LARGE]:
-                group.create_task(self._pay([debt]))
-            await self._pay(small)
+            paying = [
+                group.create_task(self._pay(some)) for some in (*[[debt] for debt in large[:CATCHUP_LARGE]], small)
+            ]
         await self._yield_to_clients(began_s)
-        return 0.0
+        return 0.0 if any(task.result() for task in paying) else CATCHUP_BARRED_S
 
     async def close(self) -> None:
         """Nothing outlives a step."""
@@ -67,9 +68,10 @@ class CatchUp:
             limit=CLAIM_BATCH,
         )
 
-    async def _pay(self, debts: Sequence[Debt]) -> None:
+    async def _pay(self, debts: Sequence[Debt]) -> bool:
+        """Pay these debts. False when none could even be tried, which the next ones cannot either."""
         if not debts:
-            return
+            return False
         async with asyncio.TaskGroup() as group:
             paying = [group.create_task(pay(self._site, debt)) for debt in debts]
         outcomes = [task.result() for task in paying]
@@ -78,6 +80,7 @@ class CatchUp:
             settled = await self._site.index.settle(payments)
             await self._site.spool.release(settled.released)
         await self._postpone([outcome for outcome in outcomes if isinstance(outcome, Delay)])
+        return any(isinstance(outcome, Payment) or outcome.counts for outcome in outcomes)
 
     async def _postpone(self, delays: Sequence[Delay]) -> None:
         if delays:
