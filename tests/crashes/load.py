@@ -7,6 +7,7 @@ its token, so they need not be kept to be compared.
 
 import functools
 import hashlib
+import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -304,12 +305,16 @@ class Crowd:
         return {key: fate for hand in self.hands for key, fate in hand.fates.items()}
 
     def check_whole(self, grids: Sequence[Path]) -> None:
-        """No grid shows anything but whole objects that were sent for their key."""
+        """No grid shows anything but whole objects that were sent for their key. May be asked at any moment."""
         fates = self.fates()
         for root in grids:
-            for key, path in files_of(root).items():
-                data = path.read_bytes()
-                assert any(len(data) == state.size and data == state.data() for state in fates[key].everything), (
+            for key, path in paths_of(root):
+                try:
+                    data = path.read_bytes()
+                except FileNotFoundError:
+                    continue  # Deleted meanwhile.
+                sent = [state for state in tuple(fates[key].everything) if state.size == len(data)]
+                assert any(data == state.data() for state in sent), (
                     f"{path} has {len(data)} bytes that nobody sent for {key!r}"
                 )
 
@@ -327,17 +332,23 @@ class Crowd:
         return count
 
 
-def files_of(root: Path) -> dict[str, Path]:
-    """The objects of the bucket as plain files in a folder grid, by key."""
+def paths_of(root: Path) -> Iterator[tuple[str, Path]]:
+    """The plain files of the bucket in a folder grid, each with its key."""
     bucket = root / BUCKET
+    for folder, _, files in os.walk(bucket):
+        for name in files:
+            path = Path(folder, name)
+            relative = path.relative_to(bucket).as_posix()
+            hard = relative.startswith(f"{names.PRIVATE}/")
+            yield names.key_of(relative.encode()) if hard else relative, path
+
+
+def files_of(root: Path) -> dict[str, Path]:
+    """The objects by key. A crash may leave both forms of one: then the plain one is the object."""
     found: dict[str, Path] = {}
-    for path in bucket.rglob("*"):
-        if not path.is_file():
-            continue
-        relative = path.relative_to(bucket).as_posix()
-        key = names.key_of(relative.encode()) if relative.startswith(f"{names.PRIVATE}/") else relative
-        assert key not in found, f"{key!r} is there in both forms"
-        found[key] = path
+    for key, path in paths_of(root):
+        if key not in found or path.relative_to(root / BUCKET).parts[0] != names.PRIVATE:
+            found[key] = path
     return found
 
 
@@ -346,5 +357,6 @@ def check_grids(grids: Sequence[Path], objects: dict[str, State]) -> None:
     for root in grids:
         files = files_of(root)
         assert files.keys() == objects.keys(), f"{root}: {sorted(files.keys() ^ objects.keys())}"
+        assert len(files) == sum(1 for _ in paths_of(root)), f"{root}: a key is there in both forms"
         for key, path in files.items():
             assert path.read_bytes() == objects[key].data(), f"{path} has the wrong bytes"

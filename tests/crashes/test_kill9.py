@@ -50,6 +50,7 @@ def test_what_was_acknowledged_survives_kill_9(
         for number in range(rounds(usual)):
             with crowd.working(server.client):
                 crowd.wait_acknowledged(dice.randrange(10, 150))
+                crowd.check_whole(server.grids)
                 time.sleep(dice.random() * _HASTE_S)  # To die at any moment, not only at the end of a request.
                 server.kill()
             crowd.check_whole(server.grids)

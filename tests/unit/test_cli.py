@@ -138,6 +138,12 @@ def test_a_new_key_pair_is_announced_with_examples_to_paste(tmp_path: Path) -> N
         assert part in told
 
 
+def test_the_boto3_example_is_python_as_it_stands(tmp_path: Path) -> None:
+    told = announced(tmp_path, origin="credentials.toml", generated=True, terminal=False)
+    _, _, example = told.partition("or with boto3:\n\n")
+    compile(example.partition("\n\n")[0], "example", "exec")
+
+
 def test_a_kept_secret_goes_to_a_terminal_only(tmp_path: Path) -> None:
     assert "the-very-secret" in announced(tmp_path, origin="credentials.toml", generated=False, terminal=True)
     assert "the-very-secret" not in announced(tmp_path, origin="credentials.toml", generated=False, terminal=False)
@@ -305,7 +311,7 @@ def grid(name: str, **fields: Any) -> GridStatus:
     return GridStatus(**(known | fields))
 
 
-def shown(*grids: GridStatus) -> str:
+def shown(*grids: GridStatus, width: int = 200) -> str:
     from rich.console import Console
 
     status = Status(
@@ -327,7 +333,7 @@ def shown(*grids: GridStatus) -> str:
         policies=(PolicyStatus("standard", ("a", "b"), 0, "accept"),),
         workers=(WorkerStatus(0, 17, 3, 2, 0.5),),
     )
-    console = Console(width=200, highlight=False)
+    console = Console(width=width, highlight=False)
     with console.capture() as captured:
         console.print(render(status))
     return captured.get()
@@ -346,8 +352,14 @@ def test_status_promises_no_eta_for_a_grid_that_is_down_or_stuck() -> None:
     told = shown(down, grid("b", owed=5, eta_s=None))
     first, second = (line for line in told.splitlines() if line.startswith(("a ", "b ")))
     assert "after its return" in first
-    assert "no such directory [x]; breaker: write open" in first
     assert "unknown" in second
+    assert "a: no such directory [x]; breaker: write open" in told.splitlines()
+
+
+def test_what_is_wrong_with_a_grid_is_readable_on_a_narrow_terminal() -> None:
+    path = "/srv/a-rather-long-name-of-a-directory/grids/a"
+    told = shown(grid("a", state="down", reason=f"{path}: the directory is missing", owed=5, eta_s=None), width=80)
+    assert f"a: {path}: the directory" in told
 
 
 @pytest.mark.parametrize(

@@ -672,7 +672,7 @@ def test_a_place_that_was_emptied_gets_a_new_identity(tmp_path: Path) -> None:
 def test_a_place_that_lost_only_its_marker_is_not_taken_for_empty(tmp_path: Path) -> None:
     identity = _used(tmp_path)
     (tmp_path / ".holdfast" / "identity").unlink()
-    with pytest.raises(Unavailable, match="identity"):
+    with pytest.raises(Unavailable, match="identity: put that back; or, if what it held is lost, empty the directory"):
         _attach(tmp_path, identity)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.errors import S3Error
-from holdfast.model import Copy, Facts, GridState, Span, Version
+from holdfast.model import Copy, Facts, GridState, Span, Version, replace
 from holdfast.s3 import RangeAsk, ReadConditions
 from holdfast.store.plan import check_copy, check_read, enough, order_copies, resolve_range
 
@@ -44,6 +44,14 @@ CASES = [
 @pytest.mark.parametrize(("conditions", "expected"), CASES)
 def test_read_conditions_combine_as_s3_documents(conditions: ReadConditions, expected: str) -> None:
     assert _outcome(conditions, _version()) == expected
+
+
+def test_not_modified_brings_what_a_cache_renews_its_entry_by() -> None:
+    system = {"cache-control": "max-age=60", "expires": "never", "content-type": "text/plain"}
+    version = replace(_version(), facts=Facts(system))
+    with pytest.raises(S3Error) as refusal:
+        check_read(ReadConditions(if_none_match=("e1",)), version)
+    assert refusal.value.headers == {"ETag": '"e1"', "Cache-Control": "max-age=60", "Expires": "never"}
 
 
 def test_a_copy_source_that_is_unchanged_is_a_failed_precondition() -> None:

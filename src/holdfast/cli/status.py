@@ -152,7 +152,8 @@ def render(status: Status) -> Group:
     workers = Table("Worker", "Process", "Connections", "Requests", box=None, pad_edge=False, header_style="bold")
     for worker in status.workers:
         workers.add_row(str(worker.worker), str(worker.pid), str(worker.connections), str(worker.requests))
-    return Group(Text.from_markup(head), _grids(status), Text(), fill, Text(), workers)
+    remarks = [Text(f"{grid.name}: {remark}") for grid in status.grids if (remark := _remarks(grid))]
+    return Group(Text.from_markup(head), _grids(status), *remarks, Text(), fill, Text(), workers)
 
 
 def _fill(used: int, limit: int) -> tuple[str, str, str]:
@@ -162,13 +163,13 @@ def _fill(used: int, limit: int) -> tuple[str, str, str]:
 
 
 def _grids(status: Status) -> Table:
-    table = Table("Grid", "State", "Held", "Owed", "Oldest", "ETA", "", box=None, pad_edge=False, header_style="bold")
+    table = Table("Grid", "State", "Held", "Owed", "Oldest", "ETA", box=None, pad_edge=False, header_style="bold")
     for grid in status.grids:
         state = f"[{_COLORS.get(grid.state, 'yellow')}]{escape(grid.state)}[/]"
         held = f"{count_text(grid.held)}  {bytes_text(grid.held_bytes)}"
         owed = f"[yellow]{count_text(grid.owed)}  {bytes_text(grid.owed_bytes)}[/yellow]" if grid.owed else "0"
         oldest = time_text(grid.oldest_debt_s) if grid.owed else "-"
-        table.add_row(escape(grid.name), state, held, owed, oldest, _eta(grid), escape(_remarks(grid)))
+        table.add_row(escape(grid.name), state, held, owed, oldest, _eta(grid))
     return table
 
 

@@ -57,7 +57,8 @@ class S3Server:
         self.requests = 0
         """Handlers that are running."""
         self.draining = False
-        self.stamp = ""
+        self._stamp = ""
+        self._stamp_s = -1
         self.loop: asyncio.AbstractEventLoop
         self._clock = clock
         self.now_s = clock.monotonic_s()
@@ -83,6 +84,15 @@ class S3Server:
                     ssl_shutdown_timeout=_SHUTDOWN_S if tls else None,
                 )
             )
+
+    @property
+    def stamp(self) -> str:
+        """The header lines that every reply has. Of this very second: no reply may tell of a Last-Modified after its Date."""
+        now_s = self._clock.now_ms() // 1000
+        if now_s != self._stamp_s:
+            self._stamp_s = now_s
+            self._stamp = f"Server: Holdfast\r\nDate: {formatdate(now_s, usegmt=True)}\r\n"
+        return self._stamp
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -146,9 +156,8 @@ class S3Server:
             self._empty.set()
 
     def _sweep(self) -> None:
-        """Look at every connection, refresh the time and the `Date` header, and come back."""
+        """Look at every connection, refresh the time, and come back."""
         self.now_s = self._clock.monotonic_s()
-        self.stamp = f"Server: Holdfast\r\nDate: {formatdate(self._clock.now_ms() / 1000, usegmt=True)}\r\n"
         for connection in list(self._connections):
             connection.sweep(self.now_s)
         self._tick = self.loop.call_later(self.bounds.sweep_s, self._sweep)

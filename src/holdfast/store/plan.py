@@ -44,7 +44,10 @@ def _matches(etags: Sequence[str], etag: str) -> bool:
 
 
 def _not_modified(version: Version) -> S3Error:
-    return S3Error("NotModified", headers={"ETag": f'"{version.etag}"'})
+    """With what a cache renews its entry by: RFC 9110 section 15.4.5."""
+    system = version.facts.system
+    fresh = {name: system[name.lower()] for name in ("Cache-Control", "Expires") if name.lower() in system}
+    return S3Error("NotModified", headers={"ETag": f'"{version.etag}"', **fresh})
 
 
 def resolve_range(ask: RangeAsk | None, size_bytes: int) -> Span:

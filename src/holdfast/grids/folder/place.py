@@ -83,7 +83,8 @@ class FolderPlace:
             detail = (
                 "it is not empty and has no marker. Give this grid an empty directory"
                 if not known
-                else f"it has files but not the marker {self._show(_IDENTITY)}: put that back"
+                else f"it has files but not the marker {self._show(_IDENTITY)}: put that back; or, if what it held "
+                "is lost, empty the directory"
             )
             raise self._missing(detail) if known else self._deny(detail)
         return self._take(self._offer(), _OFFERED)
