@@ -15,6 +15,8 @@ import pytest
 from tests.crashes.load import BUCKET, Crowd, body_of, check_grids
 from tests.crashes.server import Server, serving, until
 
+pytestmark = pytest.mark.slow
+
 _SLOW_BYTES = 600_000
 _MANY = 200
 
@@ -127,12 +129,13 @@ def test_a_second_signal_ends_it_at_once_and_what_was_acknowledged_is_kept(tmp_p
         s3 = server.client()
         s3.create_bucket(Bucket=BUCKET)
         s3.put_object(Bucket=BUCKET, Key="kept", Body=b"kept")
-        SlowUpload(s3, "never")
+        never = SlowUpload(s3, "never")
         until("the upload has begun", lambda: in_progress(server) == 1)
         server.signal(signal.SIGTERM)
         until("new connections are refused", lambda: refuses(server))
         os.kill(server.pid, signal.SIGTERM)
         assert server.wait() != 0
+        del never  # Until here its connection was open.
         server.start()
         listed = server.client().list_objects_v2(Bucket=BUCKET)["Contents"]
         assert [row["Key"] for row in listed] == ["kept"]

@@ -253,6 +253,4 @@ Outages.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
-
-class TestOutages(Outages.TestCase):  # type: ignore[name-defined,misc]
-    """No order of faults loses, forges or revives anything."""
+test_no_order_of_faults_loses_forges_or_revives_anything = Outages.TestCase

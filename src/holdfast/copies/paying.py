@@ -8,7 +8,9 @@ debt's lease has run out.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from holdfast.copies.blocks import Block, all_blocks
 from holdfast.copies.reading import NoCopy, read_blocks, spool_is_sound, verify_copy
@@ -21,6 +23,8 @@ from holdfast.grids.grid import Label
 from holdfast.index.interface import Debt, Delay, Payment
 from holdfast.limits import BLOCK_BYTES, DEBT_RETRY_MAX_S, DEBT_RETRY_S, LEASE_S
 from holdfast.model import Place, Version
+
+T = TypeVar("T")
 
 
 class _Body:
@@ -37,7 +41,7 @@ class _Body:
         self._last = last
         self._spooled = version.spooled
         self.size = version.size
-        self.data = version.inline if version.inline is not None else (b"" if not version.size else None)
+        self.data = _sound_inline(version) if version.size else b""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -65,6 +69,11 @@ class _Body:
             raise Unavailable("copies", "get", str(lost), bucket=self._place.bucket, key=self._place.key) from lost
 
 
+def _sound_inline(version: Version) -> bytes | None:
+    """The inline body; None when there is none, or when it is damaged and other copies must serve."""
+    return version.inline if version.inline is not None and crc32c(version.inline) == version.crc else None
+
+
 async def pay(site: Site, debt: Debt) -> Payment | Delay:
     """Do what a claimed debt asks for. Never raises GridError: a failure is a Delay."""
     seat = site.seat(debt.grid)
@@ -75,9 +84,12 @@ async def pay(site: Site, debt: Debt) -> Payment | Delay:
         policy = site.redundancy(debt.bucket)
         if debt.version is None:
             await seat.grid.delete(place)
-            payment, how = Payment(debt, None), "deleted"
+            payment, how = Payment(debt, None, policy.grids), "deleted"
         elif debt.grid in policy.grids:
-            payment, how = await _bring(site, seat, debt, debt.version, place)
+            bring = partial(_bring, site, seat, debt, debt.version, place)
+            # A large body takes its time, from the first look at its bytes on.
+            etag, how = await (bring() if debt.version.size <= BLOCK_BYTES else _while_leased(site, debt, bring))
+            payment = Payment(debt, etag, policy.grids)
         else:
             # The policy moved away from this grid, which may still have the only copy.
             missing = set(policy.grids) - {copy.grid for copy in debt.version.copies}
@@ -85,7 +97,7 @@ async def pay(site: Site, debt: Debt) -> Payment | Delay:
                 due_ms = site.clock.now_ms() + int(DEBT_RETRY_S * 1000)
                 return Delay(debt, due_ms, "the grids of the new policy do not all hold it yet", False)
             await seat.grid.delete(place)
-            payment, how = Payment(debt, None), "deleted"
+            payment, how = Payment(debt, None, policy.grids), "deleted"
     except (GridError, OSError, CrewFull) as trouble:
         return _postpone(site, debt, trouble)
     lag_s = max(0.0, (site.clock.now_ms() - debt.since_ms) / 1000)
@@ -94,7 +106,8 @@ async def pay(site: Site, debt: Debt) -> Payment | Delay:
     return payment
 
 
-async def _bring(site: Site, seat: Seat, debt: Debt, version: Version, place: Place) -> tuple[Payment, str]:
+async def _bring(site: Site, seat: Seat, debt: Debt, version: Version, place: Place) -> tuple[str, str]:
+    """Make the grid hold this version; returns the grid's etag and how it came there."""
     layout = await site.index.layout(version.seq) if version.crc is None else None
     if version.crc is None and layout is None:
         raise Unavailable(seat.name, "stage", "the version was replaced meanwhile", shielded=True)
@@ -102,27 +115,20 @@ async def _bring(site: Site, seat: Seat, debt: Debt, version: Version, place: Pl
     if debt.attempts:
         etag = await _read_back(site, debt.grid, place, version, blocks)
         if etag is not None:
-            return Payment(debt, etag), "confirmed"
+            return etag, "confirmed"
     others = [copy.grid for copy in version.copies if copy.grid != debt.grid]
     last = version.spooled and await site.index.debt_of(debt.bucket, debt.key) == (debt.grid,)
     body = _Body(site, place, version, blocks, others, last=last)
     label = Label(version.seq, version.etag, version.modified_ms, version.facts.system, version.facts.user)
-    if version.inline is not None and version.crc is not None and crc32c(version.inline) != version.crc:
-        raise Corrupt("index", "get", "the inline body is damaged", bucket=place.bucket, key=place.key)
     if body.files and not await spool_is_sound(site, blocks):
         body.without_files()
-
-    async def bring() -> str:
-        staged = await seat.grid.stage(place, body, label)
-        try:
-            return await seat.grid.publish(staged)
-        except GridError:
-            await _discard(seat, staged)
-            raise
-
     how = "linked" if body.handover else "copied"
-    etag = await (bring() if version.size <= BLOCK_BYTES else _while_leased(site, debt, bring))
-    return Payment(debt, etag), how
+    staged = await seat.grid.stage(place, body, label)
+    try:
+        return await seat.grid.publish(staged), how
+    except GridError:
+        await _discard(seat, staged)
+        raise
 
 
 async def _discard(seat: Seat, staged: object) -> None:
@@ -138,7 +144,7 @@ async def _read_back(site: Site, number: int, place: Place, version: Version, bl
     assert seat is not None
     try:
         held = await seat.grid.head(place)
-        if held.size != version.size:
+        if held.size != version.size or (held.label is not None and held.label.seq != version.seq):
             return None
         await verify_copy(site, number, place, blocks, held.etag)
     except Refused as refusal:
@@ -150,7 +156,7 @@ async def _read_back(site: Site, number: int, place: Place, version: Version, bl
     return held.etag
 
 
-async def _while_leased(site: Site, debt: Debt, work: Callable[[], Awaitable[str]]) -> str:
+async def _while_leased(site: Site, debt: Debt, work: Callable[[], Awaitable[T]]) -> T:
     """Do `work` and renew the lease meanwhile; raises Unavailable, with the work cancelled, when the lease is lost."""
 
     async def renew() -> None:

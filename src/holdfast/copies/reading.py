@@ -35,6 +35,8 @@ async def read_blocks(
 
     Raises NoCopy when the blocks that are left cannot be had from any of them.
     """
+    if not blocks:
+        return
     done = 0
     tried: dict[str, str] = {}
     if version.inline is not None:

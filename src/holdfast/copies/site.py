@@ -105,6 +105,11 @@ class Site:
             self._redundancies[name] = known
         return known
 
+    @property
+    def wanted(self) -> tuple[int, ...]:
+        """Grids of any policy. Others, such as those that were taken out of the configuration, need no bytes."""
+        return tuple(sorted({self.seats[name].number for terms in self._terms.values() for name in terms.grids}))
+
     def policies_changed(self, policies: Sequence[PolicyTerms]) -> None:
         """Apply other policies from now on; reconcile brings the objects after them."""
         self._terms = {terms.name: terms for terms in policies}

@@ -100,6 +100,8 @@ class Payment(Value, frozen=True):
 
     debt: Debt
     etag: str | None
+    wanted: tuple[int, ...] | None = None
+    """Grids of the policy: the others are only owed an absence, and need no bytes. None when every debt counts."""
 
 
 class Delay(Value, frozen=True):
@@ -116,6 +118,15 @@ class Settled(Value, frozen=True):
     """What a settlement freed."""
 
     paid: int
+    released: tuple[str, ...]
+    """Spool files that nobody needs any more."""
+
+
+class Reconciled(Value, frozen=True):
+    """How far a walk along a bucket came."""
+
+    last: str
+    """The last key looked at, empty at the end of the bucket."""
     released: tuple[str, ...]
     """Spool files that nobody needs any more."""
 
@@ -279,8 +290,8 @@ class Index(Protocol):
     async def settle(self, payments: Sequence[Payment]) -> Settled:
         """Debts were paid. Where the key changed since the claim, the debt stays and is free at once (a copy of
         a version that is no longer current is not recorded). Otherwise the debt goes, the version's
-        copies gain or lose the grid, and once no debt is left: spool files are released (the inline body stays) and
-        a tombstone goes. Where the holder lost the lease, nothing changes."""
+        copies gain or lose the grid. Spool files are released once no grid that is wanted is owed the key and one of
+        them holds it (the inline body stays); a tombstone goes once no debt is left. Where the holder lost the lease, nothing changes."""
         ...
 
     async def postpone(self, delays: Sequence[Delay]) -> None:
@@ -320,9 +331,11 @@ class Index(Protocol):
 
     async def grids(self) -> tuple[GridRow, ...]: ...
 
-    async def reconcile(self, bucket: str, *, wanted: tuple[int, ...], after: str, limit: int, now_ms: int) -> str:
+    async def reconcile(
+        self, bucket: str, *, wanted: tuple[int, ...], after: str, limit: int, now_ms: int
+    ) -> Reconciled:
         """Look at up to `limit` keys above `after`: record a debt for each wanted grid that does not hold the version, and for
-        each other grid that does. Returns the last key looked at, empty at the end of the bucket."""
+        each other grid that does; release the spool files of versions that all wanted grids hold."""
         ...
 
     async def copies(self, bucket: str, *, after: str, limit: int) -> tuple[tuple[str, Version], ...]:
@@ -339,9 +352,10 @@ class Index(Protocol):
         """Which of these spool files some row names."""
         ...
 
-    async def trim_inline(self, keep_bytes: int, *, limit: int) -> int:
-        """Drop the oldest inline bodies that all grids of their debts hold, until the sum is at most `keep_bytes`
-        or `limit` bodies were looked at. Bodies with a debt or without any copy are never dropped. Returns bytes freed."""
+    async def trim_inline(self, keep_bytes: int, *, limit: int, wanted: tuple[int, ...] | None = None) -> int:
+        """Drop the oldest inline bodies that no grid is owed, until the sum is at most `keep_bytes` or `limit` bodies were looked
+        at. Of grids that are not `wanted` neither debts nor copies count (None: all count). Bodies with a debt or
+        without any copy are never dropped. Returns bytes freed."""
         ...
 
     async def note(self, name: str, value: str) -> None:

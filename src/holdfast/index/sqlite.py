@@ -32,6 +32,7 @@ from holdfast.index.interface import (
     GridSums,
     NewVersion,
     Payment,
+    Reconciled,
     Settled,
     Usage,
     Written,
@@ -278,9 +279,10 @@ class SqliteIndex:
         with _READING:
             return grids.read_rows(self._reader)
 
-    async def reconcile(self, bucket: str, *, wanted: tuple[int, ...], after: str, limit: int, now_ms: int) -> str:
-        last = await self._committer.submit_long(grids.reconcile, bucket, wanted, after.encode(), limit, now_ms)
-        return last.decode()
+    async def reconcile(
+        self, bucket: str, *, wanted: tuple[int, ...], after: str, limit: int, now_ms: int
+    ) -> Reconciled:
+        return await self._committer.submit_long(grids.reconcile, bucket, wanted, after.encode(), limit, now_ms)
 
     async def copies(self, bucket: str, *, after: str, limit: int) -> tuple[tuple[str, Version], ...]:
         return (await self.scan(bucket, prefix="", delimiter="", after=after, limit=limit)).versions
@@ -307,11 +309,11 @@ class SqliteIndex:
             await asyncio.sleep(0)
         return frozenset(named)
 
-    async def trim_inline(self, keep_bytes: int, *, limit: int) -> int:
+    async def trim_inline(self, keep_bytes: int, *, limit: int, wanted: tuple[int, ...] | None = None) -> int:
         if (await self.usage()).inline_bytes <= keep_bytes:
             return 0
         # Goes on where the last call ended, so that bodies that must stay do not hide those behind them.
-        freed, self._trimmed = await self._committer.submit_long(grids.trim, keep_bytes, self._trimmed, limit)
+        freed, self._trimmed = await self._committer.submit_long(grids.trim, keep_bytes, self._trimmed, limit, wanted)
         return freed
 
     async def note(self, name: str, value: str) -> None:

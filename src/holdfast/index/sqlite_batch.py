@@ -50,6 +50,13 @@ class GridBook:
         assert found <= self.live, f"grids {found - self.live} were never registered"
         return found
 
+    def needing(self, wanted: tuple[int, ...] | None) -> frozenset[int]:
+        """Grids whose debts need bytes: these (None: all) and those that they replaced, whose debts they inherit."""
+        if wanted is None:
+            return self.live | self.retired
+        found = self.successors(wanted)
+        return frozenset(found).union(grid for grid, heir in self.heirs.items() if heir in found)
+
     def present(self, copies: tuple[Copy, ...]) -> tuple[Copy, ...]:
         """The copies that are not on a retired grid."""
         if not self.retired:

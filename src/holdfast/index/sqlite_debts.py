@@ -2,7 +2,7 @@
 
 Answers for: who may pay a debt and when, and what a payment frees. Functions over a `Batch`. It never
 touches a grid. Invariant: a copy is recorded only for the version that was current when its debt was claimed and still is;
-spool files go only when that version has a copy and nothing is owed for its key.
+spool files go only when that version has a copy and no grid that needs them is owed its key.
 
 `due_ms` is the moment from which anybody may claim a debt, so one index serves both the pauses between
 attempts and the ends of leases. A debt whose lease ended stays with its holder until somebody else claims it.
@@ -134,23 +134,23 @@ def settle(batch: Batch, payments: Sequence[Payment]) -> Settled:
         batch.delta(debt.grid).paid += 1
         paid += 1
         etag = payment.etag if debt.grid in batch.grids.live else None
-        released.extend(_confirm(batch, lease, debt, etag))
+        released.extend(_confirm(batch, lease, debt, etag, batch.grids.needing(payment.wanted)))
     return Settled(paid, tuple(released))
 
 
-def _confirm(batch: Batch, lease: _Lease, debt: Debt, etag: str | None) -> tuple[str, ...]:
+def _confirm(batch: Batch, lease: _Lease, debt: Debt, etag: str | None, needing: frozenset[int]) -> tuple[str, ...]:
     """A grid matches the index for a key: note its copy, and see what the last debt leaves."""
     bucket, key = lease.bucket, debt.key.encode()
     row = batch.execute("SELECT size, copies, spool FROM object WHERE bucket = ? AND key = ?", (bucket, key)).get
-    owing = batch.execute("SELECT 1 FROM debt WHERE seq = ? LIMIT 1", (lease.seq,)).get
+    owing = [debt.grid for debt in owed(batch, lease.seq)]
     if row is None:
-        if owing is None:
+        if not owing:
             end_tombstone(batch, bucket, key)
         return ()
     size, packed, owner = row
     copies = move_copy(batch, batch.grids.present(read_copies(packed)), debt.grid, etag, size)
     released: tuple[str, ...] = ()
-    if owner and owing is None and copies:
+    if owner and needing.isdisjoint(owing) and not needing.isdisjoint([copy.grid for copy in copies]):
         released = release(batch, owner)
         owner = 0
     batch.execute(

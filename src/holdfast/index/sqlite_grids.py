@@ -9,9 +9,9 @@ from typing import Any
 
 import apsw
 
-from holdfast.index.interface import GridRow, GridSums
+from holdfast.index.interface import GridRow, GridSums, Reconciled
 from holdfast.index.sqlite_batch import Batch, Steps
-from holdfast.index.sqlite_objects import drop_body, end_tombstone, read_copies
+from holdfast.index.sqlite_objects import drop_body, end_tombstone, read_copies, release
 from holdfast.index.sqlite_owe import drop_debt, owe_anew, owed
 from holdfast.limits import COMMIT_SLICE
 
@@ -72,33 +72,41 @@ def inherit(batch: Batch, heir: int, limit: int) -> Steps[int]:
 
 def reconcile(
     batch: Batch, bucket_name: str, wanted: tuple[int, ...], after: bytes, limit: int, now_ms: int
-) -> Steps[bytes]:
-    """Record the debts that the policy asks for and nobody recorded. Raises NoSuchBucket."""
+) -> Steps[Reconciled]:
+    """Record the debts that the policy asks for and nobody recorded, and let go of spool files that it keeps for nobody.
+    Raises NoSuchBucket."""
     bucket = batch.bucket(bucket_name)
     needed = batch.grids.successors(wanted)
+    released: list[str] = []
     looked = 0
     while looked < limit:
         rows = batch.execute(
-            "SELECT key, seq, size, copies FROM object WHERE bucket = ? AND key > ? ORDER BY key LIMIT ?",
+            "SELECT key, seq, size, copies, spool FROM object WHERE bucket = ? AND key > ? ORDER BY key LIMIT ?",
             (bucket, after, min(COMMIT_SLICE, limit - looked)),
         ).fetchall()
         if not rows:
-            return b""
-        for key, seq, size, packed in rows:
+            return Reconciled("", tuple(released))
+        for key, seq, size, packed, owner in rows:
             held = {copy.grid for copy in batch.grids.present(read_copies(packed))}
             missing = needed ^ held
             if missing:
                 missing.difference_update([debt.grid for debt in owed(batch, seq)])
                 owe_anew(batch, bucket, key, seq, size, missing, now_ms, reason="policy")
+            if owner and needed <= held:
+                released.extend(release(batch, owner))
+                batch.execute("UPDATE object SET spool = 0 WHERE bucket = ? AND key = ?", (bucket, key))
         looked += len(rows)
         after = rows[-1][0]
         yield
-    return after
+    return Reconciled(after.decode(), tuple(released))
 
 
-def trim(batch: Batch, keep_bytes: int, after: int, limit: int) -> Steps[tuple[int, int]]:
+def trim(
+    batch: Batch, keep_bytes: int, after: int, limit: int, wanted: tuple[int, ...] | None
+) -> Steps[tuple[int, int]]:
     """Drop bodies above sequence number `after` that copies stand for and no debt needs, the oldest first. Returns bytes
     freed and the last number looked at, 0 at the end."""
+    needing = batch.grids.needing(wanted)
     freed = 0
     looked = 0
     while looked < limit and batch.inline_bytes > keep_bytes:
@@ -115,7 +123,8 @@ def trim(batch: Batch, keep_bytes: int, after: int, limit: int) -> Steps[tuple[i
                 break
             after = seq
             looked += 1
-            if not batch.grids.present(read_copies(packed)) or owed(batch, seq):
+            holding = [copy.grid for copy in batch.grids.present(read_copies(packed))]
+            if needing.isdisjoint(holding) or not needing.isdisjoint([debt.grid for debt in owed(batch, seq)]):
                 continue
             batch.execute("UPDATE object SET inline = 0 WHERE bucket = ? AND key = ?", (bucket, key))
             freed += drop_body(batch, seq)

@@ -6,6 +6,7 @@ digested in the order in which they were given, each exactly once.
 """
 
 import asyncio
+import errno
 import hashlib
 import os
 from collections.abc import Sequence
@@ -27,9 +28,11 @@ _IOV_MAX = 1024
 class Incoming:
     """Use as: `expect`, then `add` repeatedly, then `finish`; or `abandon` at any time."""
 
-    def __init__(self, identifier: str, path: Path, spool: "Spool") -> None:
+    def __init__(self, identifier: str, path: Path, spool: "Spool", announced_bytes: int) -> None:
         self.identifier = identifier
         self.size = 0
+        self._announced = announced_bytes
+        spool.arriving(announced_bytes)
         self._path = path
         self._spool = spool
         self._descriptor = -1
@@ -56,9 +59,13 @@ class Incoming:
         """
         await self._wait()
         self.size += size_bytes
-        self._spool.arriving(size_bytes)
+        self._spool.arrived(size_bytes)
+        if self.size > self._announced:
+            self._spool.arriving(self.size - self._announced)
+            self._announced = self.size
         crew = self._spool.crew
-        self._pending = (crew.submit(self._write, pieces), crew.submit(self._hash, pieces))
+        self._pending = (crew.submit(self._write, pieces),)
+        self._pending = (*self._pending, crew.submit(self._hash, pieces))
         if self.size - self._flushed >= SPOOL_FLUSH_BYTES and (self._flushing is None or self._flushing.done()):
             # Begun early, so that little is left to be flushed when the last byte has come.
             await self._wait_flush()
@@ -121,7 +128,8 @@ class Incoming:
     def _settle(self) -> None:
         if not self._settled:
             self._settled = True
-            self._spool.arriving(-self.size)
+            self._spool.arriving(-self._announced)
+            self._spool.arrived(-self.size)
 
     # --- in threads ---
 
@@ -166,6 +174,9 @@ class Incoming:
         if self._descriptor < 0:
             self._write([])
         os.fsync(self._descriptor)
+        if not os.fstat(self._descriptor).st_nlink:
+            # After a leap of the wall clock the sweep of another moment may have taken it for an old one.
+            raise FileNotFoundError(errno.ENOENT, "the file was removed while it was written", str(self._path))
         os.close(self._descriptor)
         self._descriptor = -1
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)

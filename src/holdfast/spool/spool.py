@@ -8,12 +8,13 @@ A file's name is a random identifier; `spool/<first two digits>/<identifier>`.
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from holdfast.clock import Clock
-from holdfast.crew import Crew
+from holdfast.crew import Crew, CrewFull
 from holdfast.digests import crc32c
 from holdfast.errors import S3Error
 from holdfast.limits import (
@@ -36,6 +37,7 @@ class Spool:
         self._clock = clock
         self._crew = Crew("spool", size=SPOOL_THREADS, waiting=SPOOL_WAITING)
         self._arriving = 0
+        self._arrived = 0
         self._looked_s = float("-inf")
 
     @property
@@ -48,6 +50,7 @@ class Spool:
         for number in range(256):
             (self.root / f"{number:02x}").mkdir(parents=True, exist_ok=True)
         _sync_directory(self.root)
+        _sync_directory(self.root.parent)
 
     def close(self) -> None:
         self._crew.close()
@@ -63,11 +66,15 @@ class Spool:
         """
         self.check_room(size_bytes or 0, used_bytes=used_bytes)
         identifier = self._clock.token(16).hex()
-        return Incoming(identifier, self.path(identifier), self)
+        return Incoming(identifier, self.path(identifier), self, size_bytes or 0)
 
     def arriving(self, size_bytes: int) -> None:
-        """Count bytes of bodies that are being received (negative: they are done)."""
+        """Count bytes of bodies that are being received, announced ones included (negative: they are done)."""
         self._arriving += size_bytes
+
+    def arrived(self, size_bytes: int) -> None:
+        """Count those of them that are here."""
+        self._arrived += size_bytes
 
     def check_room(self, size_bytes: int, *, used_bytes: int) -> None:
         """Raise SlowDown unless so many more bytes may be accepted, beside those that are arriving."""
@@ -82,7 +89,8 @@ class Spool:
             return
         self._looked_s = now_s
         disk = os.statvfs(self.root)
-        if disk.f_bavail * disk.f_frsize < size_bytes + SPOOL_RESERVE_BYTES:
+        coming = self._arriving - self._arrived + size_bytes
+        if disk.f_bavail * disk.f_frsize < coming + SPOOL_RESERVE_BYTES:
             raise S3Error("SlowDown", detail=f"spool: the file system of {self.root} is almost full")
 
     async def reader(self, identifiers: Iterable[str]) -> "Reader":
@@ -91,10 +99,11 @@ class Spool:
         return Reader(self, await self._crew.do(_open, [self.path(name) for name in names[:SPOOL_OPEN_FILES]]))
 
     async def release(self, identifiers: Iterable[str]) -> None:
-        """Forget files that no index row names any more."""
+        """Forget files that no index row names any more. What the disk does not let go now is left to the sweep."""
         paths = [self.path(identifier) for identifier in identifiers]
         if paths:
-            await self._crew.do(_unlink, paths)
+            with contextlib.suppress(OSError, CrewFull):
+                await self._crew.do(_unlink, paths)
 
     async def idle_files(self, *, age_s: float) -> tuple[str, ...]:
         """Identifiers of files that were not written to for `age_s`: candidates for being orphans."""

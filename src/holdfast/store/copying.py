@@ -56,17 +56,9 @@ async def receive_copy(
             f"The specified copy source is larger than the maximum allowable size for a copy source: {PUT_BYTES}",
         )
     place = Place(source.bucket, source.key)
-    if version.inline is not None and span.size == version.size:
-        stream = _whole(version.inline)
-    else:
-        blocks = blocks_of(version, await layout_of(site, version), span)
-        stream = read_span(site, place, version, blocks, span)
+    blocks = blocks_of(version, await layout_of(site, version), span)
+    stream = read_span(site, place, version, blocks, span)
     return await receive(site, StoredBody(stream, span.size), expected, inline=inline)
-
-
-async def _whole(data: bytes) -> AsyncIterator[bytes]:
-    if data:
-        yield data
 
 
 async def copy_object(site: Site, ask: CopyObject) -> ObjectCopied:

@@ -34,7 +34,7 @@ from holdfast.s3 import (
 )
 from holdfast.store.copying import copy_source, receive_copy
 from holdfast.store.receive import Received, receive
-from holdfast.store.write import check_outage, commit
+from holdfast.store.write import acknowledge_again, check_outage, commit
 
 
 async def create_upload(site: Site, ask: CreateMultipartUpload) -> UploadCreated:
@@ -129,7 +129,10 @@ async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCom
         spool=tuple(SpoolFile(part.spool, part.size) for part in parts),
         condition=ask.condition,
     )
-    await commit(site, version, ask.upload_id)
+    try:
+        await commit(site, version, ask.upload_id)
+    except S3Error as missing:
+        return await _completed_before(site, ask, missing)
     return UploadCompleted(ask.bucket, ask.key, etag, checksum)
 
 
@@ -137,6 +140,7 @@ async def _completed_before(site: Site, ask: CompleteMultipartUpload, missing: S
     if missing.code == "NoSuchUpload":
         version = await site.index.get(ask.bucket, ask.key)
         if version is not None and version.facts.upload_id == ask.upload_id:
+            await acknowledge_again(site, ask.bucket, ask.key, version)
             return UploadCompleted(ask.bucket, ask.key, version.etag, version.facts.checksum)
     raise missing
 

@@ -99,6 +99,18 @@ async def commit(site: Site, version: NewVersion, upload_id: str = "") -> Writte
     return written
 
 
+async def acknowledge_again(site: Site, bucket: str, key: str, version: Version) -> None:
+    """A write is repeated that made this version: return when the write itself would. Raises ServiceUnavailable."""
+    policy = site.redundancy(bucket)
+    if policy.ack:
+        candidates = sorted(policy.grids, key=lambda number: not _is_up(site, number))
+        change = NewVersion(
+            bucket, key, version.size, version.etag, version.modified_ms, version.facts, policy.grids,
+            holder=site.new_holder(),
+        )  # fmt: skip
+        await _acknowledge(site, change, Written(version.seq, (), ()), policy, candidates)
+
+
 async def _put(site: Site, change: NewVersion) -> Written:
     try:
         return await site.index.put(change)
@@ -141,7 +153,7 @@ async def _hold(
     deadline_s = site.clock.monotonic_s() + ACK_WAIT_S
     while debt is None:
         if number not in await site.index.debt_of(change.bucket, change.key):
-            outcomes[number] = "held"
+            outcomes[number] = await _found(site, change, number)
             return
         if site.clock.monotonic_s() > deadline_s:
             outcomes[number] = "busy"
@@ -157,6 +169,14 @@ async def _hold(
     else:
         await site.index.postpone([outcome])
         outcomes[number] = outcome.reason
+
+
+async def _found(site: Site, change: NewVersion, number: int) -> str:
+    """The outcome at a grid that is not owed the key: it holds what is current, unless it was replaced meanwhile."""
+    version = await site.index.get(change.bucket, change.key)
+    if version is None or any(copy.grid == number for copy in version.copies):
+        return "held"
+    return "it was replaced"
 
 
 def _own_debt(site: Site, change: NewVersion, written: Written, number: int) -> Debt:
