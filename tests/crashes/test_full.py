@@ -145,3 +145,21 @@ def test_an_index_that_cannot_grow_refuses_writes_serves_reads_and_recovers(tmp_
         check_served(server.client(), held)
         server.until_paid()
         check_grids(server.grids, held)
+
+
+def test_small_bodies_are_bounded_like_large_ones_while_no_grid_takes_them(tmp_path: Path) -> None:
+    """They lie in the index, beside those that are kept there for reading."""
+    with serving(tmp_path, settings='[spool]\nlimit = "1MiB"\n[cache]\ninline = "1MiB"\n') as server:
+        s3 = server.client()
+        s3.create_bucket(Bucket=BUCKET)
+        bring_back = take_away(server)
+        held: dict[str, State] = {}
+        refusal = write_until_refused(s3, held, "small", 60_000)
+        assert refusal.response["Error"]["Code"] == "SlowDown"
+        assert int(refusal.response["ResponseMetadata"]["HTTPHeaders"]["retry-after"]) > 0
+        assert server.status()["inline_bytes"] <= 2 * 1024 * 1024 + 60_000  # The body that reached the limit was taken.
+        check_served(s3, held)
+        bring_back()
+        server.until_paid()
+        check_served(s3, held)
+        check_grids(server.grids, held)

@@ -10,11 +10,10 @@ import apsw
 import pytest
 
 from holdfast.clock import SystemClock
-from holdfast.copies import paying
+from holdfast.copies import paying, reading
 from holdfast.copies.blocks import Block
 from holdfast.copies.site import PolicyTerms, Site
 from holdfast.errors import S3Error
-from holdfast.grids.folder import FolderGrid
 from holdfast.grids.memory import MemoryGrid
 from holdfast.keepers import catchup
 from holdfast.keepers.catchup import CatchUp
@@ -159,8 +158,8 @@ def test_a_policy_that_was_changed_for_a_moment_leaves_nothing_behind_when_it_co
         async with engine(tmp_path, grids) as made:
             await made.reconcile()
         async with engine(tmp_path, grids) as made:
+            await made.reconcile()
             made.site.policies_changed([PolicyTerms("standard", ("a",), 0, True)])
-            await made.reconciler.step()
             for number in range(RECONCILE_BATCH + 1):
                 await made.put(f"k{number:04}", b"x")
             await made.reconciler.step()
@@ -194,7 +193,7 @@ def test_a_large_body_that_takes_longer_than_a_lease_is_looked_at_and_brought_on
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = 0
-    is_sound = paying.spool_is_sound
+    is_sound = reading.spool_is_sound
 
     async def slowly(site: Site, blocks: Sequence[Block]) -> bool:
         nonlocal looks
@@ -275,10 +274,16 @@ def test_a_grid_that_was_taken_out_of_the_configuration_keeps_no_bytes_here(tmp_
 
 
 def test_bodies_that_arrive_together_stay_within_the_limit_of_the_spool(tmp_path: Path) -> None:
+    class Slow(Bytes):
+        async def read(self) -> bytes:
+            await SystemClock().sleep(0.01)
+            return await super().read()
+
     async def main() -> None:
         size = 3 * BLOCK_BYTES
         async with engine(tmp_path, [MemoryGrid("a")], spool_bytes=size + BLOCK_BYTES) as made:
-            puts = [made.put(f"k{number}", bytes(size)) for number in range(10)]
+            asks = [PutObject(BUCKET, f"k{number}", Facts()) for number in range(10)]
+            puts = [made.store.put_object(ask, Slow(bytes(size))) for ask in asks]
             outcomes = await asyncio.gather(*puts, return_exceptions=True)
             refused = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
             assert len(refused) == 9
@@ -303,36 +308,5 @@ def test_a_spool_file_that_cannot_be_removed_fails_no_request(tmp_path: Path, mo
             await made.put("k", b"small")
             await made.delete("k")
             assert await made.code("k") == "NoSuchKey"
-
-    asyncio.run(main())
-
-
-def test_a_grid_that_can_only_be_read_at_the_start_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "a"
-    original = os.open
-
-    def read_only(path: bytes | str, flags: int, mode: int = 0o777) -> int:
-        if flags & os.O_CREAT and os.fsencode(path).startswith(os.fsencode(folder)):
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
-        return original(path, flags, mode)
-
-    def no_link(source: bytes, target: bytes, *, follow_symlinks: bool) -> None:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), target)
-
-    async def main() -> None:
-        async with engine(tmp_path, [FolderGrid("a", folder, clock=SystemClock())]) as made:
-            await made.put("k", LARGE)
-            assert await made.settle() == 0
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "open", read_only)
-            patch.setattr(os, "link", no_link)
-            async with engine(tmp_path, [FolderGrid("a", folder, clock=SystemClock())]) as made:
-                assert await made.read("k") == LARGE
-                await made.put("later", LARGE)
-                assert await made.settle() == 1
-                patch.undo()
-                await made.probe()
-                await made.converge()
-                assert await made.copies("later") == {"a"}
 
     asyncio.run(main())

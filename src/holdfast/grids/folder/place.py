@@ -10,7 +10,6 @@ that index alone. The identity itself says whether the directory was a mount poi
 found later is either a new disk or the bare place where one should be mounted.
 """
 
-import contextlib
 import errno
 import os
 from pathlib import Path
@@ -55,7 +54,6 @@ class FolderPlace:
         self.whole_flush = False
         """One flush of the file system makes all changes durable."""
         self._seal: tuple[int, int, int] | None = None
-        self._writable = False
         self._claimed = False
         self._swept_s = float("-inf")
 
@@ -152,24 +150,15 @@ class FolderPlace:
         """Be content with this marker, and look what the place can do."""
         seal = _seal(os.stat(self._path(name)))
         if seal != self._seal:
-            self.whole_flush = _file_system(os.fsdecode(os.path.realpath(self.root))) in _FLUSHED_WHOLE
-            self._seal = seal
-            self._writable = False
-        self._claimed = name == _IDENTITY
-        # What is full or read-only can still be read, so this is no reason to be down: the next attach looks again.
-        with contextlib.suppress(OSError):
-            self._prepare()
-        return identity
-
-    def _prepare(self) -> None:
-        """Look what can be written here, and clear away what was left behind. Raises OSError."""
-        if not self._writable:
             self._make_folder(self.tmp)
             self.labels = self._try_label()
-            self._writable = True
+            self.whole_flush = _file_system(os.fsdecode(os.path.realpath(self.root))) in _FLUSHED_WHOLE
+            self._seal = seal
+        self._claimed = name == _IDENTITY
         if self._clock.monotonic_s() - self._swept_s > FOLDER_LEFTOVER_AGE_S / 24:
             self._swept_s = self._clock.monotonic_s()
             self._sweep()
+        return identity
 
     def _offer(self) -> str:
         identity = self._clock.token(16).hex() + (_MOUNTED if self._mounted() else "")
