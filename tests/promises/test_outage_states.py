@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -85,7 +85,7 @@ class Outages(RuleBasedStateMachine):
     @rule(size=SIZES, gone=KEYS)
     def many_at_once_while_catch_up_works(self, size: int, gone: str) -> None:
         async def work() -> None:
-            others = [self._put(key, size) for key in ("k", "k/below", "z//", "ü") if key != gone]
+            others = [self._put_twice(key, size) for key in ("k", "k/below", "z//", "ü") if key != gone]
             keepers = [keeper.step() for keeper in self.made.catchups]
             await asyncio.gather(*others, self._delete(gone), *keepers)
 
@@ -106,6 +106,10 @@ class Outages(RuleBasedStateMachine):
             if await self._etag(key) != md5(data):
                 return  # It was refused before it was committed.
         self.model[key] = data
+
+    async def _put_twice(self, key: str, size: int) -> None:
+        await self._put(key, size)
+        await self._put(key, size)
 
     async def _delete(self, key: str) -> None:
         try:
@@ -250,6 +254,7 @@ Outages.TestCase.settings = settings(
     max_examples=60,
     stateful_step_count=40,
     deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # To shrink a failure takes minutes: add Phase.shrink for it.
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

@@ -24,6 +24,7 @@ from holdfast.s3 import (
     CompleteMultipartUpload,
     CopyObject,
     CopySource,
+    CreateBucket,
     CreateMultipartUpload,
     PartAsk,
     PutObject,
@@ -185,6 +186,26 @@ def test_a_policy_that_was_changed_until_the_next_start_leaves_nothing_behind(tm
             await made.reconcile()
             assert await made.settle() == 0
             assert await made.copies("k0000") == await made.copies(f"k{RECONCILE_BATCH:04}") == {"a", "b"}
+
+    asyncio.run(main())
+
+
+def test_a_walk_goes_on_only_where_nothing_was_written_under_another_policy_since(tmp_path: Path) -> None:
+    async def main() -> None:
+        grids = [MemoryGrid("a"), MemoryGrid("b")]
+        async with engine(tmp_path, grids) as made:
+            for number in range(RECONCILE_BATCH + 1):
+                await made.put(f"k{number:04}", b"x")
+            await made.reconciler.step()
+        async with engine(tmp_path, grids) as made:
+            made.site.policies_changed([PolicyTerms("standard", ("a",), 0, True)])
+            await made.store.create_bucket(CreateBucket("before"))
+            await made.reconciler.step()
+            await made.put("early", b"x")
+        async with engine(tmp_path, grids) as made:
+            await made.reconcile()
+            assert await made.settle() == 0
+            assert await made.copies("early") == {"a", "b"}
 
     asyncio.run(main())
 

@@ -98,6 +98,23 @@ def test_a_body_that_is_not_read_stops_the_client() -> None:
     run(main())
 
 
+def test_100_continue_is_said_for_an_empty_body_too_else_the_connection_ends() -> None:
+    head = b"PUT / HTTP/1.1\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n"
+
+    async def conversation(client: RawClient) -> None:
+        await client.send(head)
+        assert (await client.head())[0] == 100
+        assert (await client.answer()).status == 200
+        assert (await client.ask(b"GET / HTTP/1.1\r\n\r\n")).status == 200
+
+    async def refused(client: RawClient) -> None:
+        answer = await client.ask(head)
+        assert (answer.status, answer.headers["connection"]) == (403, "close")
+
+    talk(conversation)
+    talk(refused, ignore)
+
+
 def test_100_continue_is_said_only_when_the_body_is_wanted() -> None:
     async def conversation(client: RawClient) -> None:
         await client.send(b"PUT / HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")

@@ -47,38 +47,37 @@ class Reconcile:
         """Nothing outlives a step."""
 
     async def _disown(self, changed: list[tuple[Bucket, str]]) -> None:
-        """Buckets get another set of grids: what they were aligned to counts no more, also if it comes back before the walk ends."""
+        """Buckets get another set of grids: what was aligned to the one before counts no more, also if that comes back."""
         for start in range(0, len(changed), LIST_PAGE):
             async with asyncio.TaskGroup() as group:
                 for bucket, mark in changed[start : start + LIST_PAGE]:
                     self._looked.pop(bucket.name, None)
-                    if await self._site.index.noted(_note(bucket)) not in ("", mark):
+                    noted = await self._site.index.noted(_note(bucket))
+                    if noted and noted.partition(" ")[0] != mark:
                         group.create_task(self._site.index.note(_note(bucket), ""))
             self._applied.update({bucket.name: mark for bucket, mark in changed[start : start + LIST_PAGE]})
 
     async def _advance(self, bucket: Bucket, wanted: tuple[int, ...], mark: str) -> bool:
         """Look at the next keys; True when the bucket is aligned."""
         index = self._site.index
-        name = _note(bucket)
-        noted = await index.noted(name)
+        noted = await index.noted(_note(bucket))
         if noted == mark:
             return True
-        done, _, cursor = (await index.noted(name + "/cursor")).partition(" ")
-        after = cursor if done == mark else ""
+        begun, _, last = noted.partition(" ")
         walked = await index.reconcile(
-            bucket.name, wanted=wanted, after=after, limit=RECONCILE_BATCH, now_ms=self._site.clock.now_ms()
+            bucket.name,
+            wanted=wanted,
+            after=last if begun == mark else "",
+            limit=RECONCILE_BATCH,
+            now_ms=self._site.clock.now_ms(),
         )
         await self._site.spool.release(walked.released)
         self._site.note_debts()
-        if walked.last:
-            await index.note(name + "/cursor", f"{mark} {walked.last}")
-            return False
-        await index.note(name, mark)
-        await index.note(name + "/cursor", "")
+        await index.note(_note(bucket), f"{mark} {walked.last}" if walked.last else mark)
         await asyncio.sleep(0)
-        return True
+        return not walked.last
 
 
 def _note(bucket: Bucket) -> str:
-    """The name under which the set of grids that a bucket is aligned to is remembered."""
+    """Where it is remembered to which set of grids a bucket is aligned, or with which last key the walk to it goes on."""
     return f"aligned/{bucket.name}/{bucket.created_ms}"

@@ -311,7 +311,7 @@ class Connection(asyncio.Protocol):
 
     def keeps(self, exchange: Exchange) -> bool:
         """Whether the connection can go on after the reply to `exchange`."""
-        if not exchange.keep_alive:
+        if not exchange.keep_alive or exchange.expecting:
             return False
         if not exchange.complete and not exchange.droppable(self._server.bounds.discard_bytes):
             return False

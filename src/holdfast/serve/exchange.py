@@ -123,6 +123,11 @@ class Exchange:
         """Bytes of the body that arrived and were not read."""
         return self._buffered
 
+    @property
+    def expecting(self) -> bool:
+        """True while the client waits for `100 Continue`, or would if there were a body."""
+        return self._expects
+
     def droppable(self, limit_bytes: int) -> bool:
         """True when the rest of the body is known to be on its way and no more than `limit_bytes`."""
         return (
@@ -143,11 +148,12 @@ class Exchange:
                 return self._take(self._pieces)
             if self._error is not None:
                 raise self._error
-            if self.complete:
-                return b""
             if self._expects:
+                # An empty body, too: some clients take a final reply in its place for that of the next request as well.
                 self._expects = False
                 self._connection.write(_CONTINUE)
+            if self.complete:
+                return b""
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter

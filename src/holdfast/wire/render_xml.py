@@ -7,7 +7,7 @@ from holdfast import s3
 from holdfast.model import Algorithm, Checksum, ChecksumType, Part, Version
 from holdfast.wire.conditions import iso_date
 from holdfast.wire.parse import OWNER_NAME, encode_token
-from holdfast.wire.xml import element, encode_key, escape
+from holdfast.wire.xml import element, encode_key, escape, legible
 
 _DEFAULT_REGION = "us-east-1"
 """The region that GetBucketLocation answers with an empty element, as it always did."""
@@ -207,12 +207,13 @@ def part_copied(result: s3.PartCopied) -> str:
 
 
 def upload_created(result: s3.UploadCreated) -> str:
-    return element("Bucket", result.bucket) + element("Key", result.key) + element("UploadId", result.upload_id)
+    key = element("Key", legible(result.key))  # The client knows its key, but not yet the id of the upload.
+    return element("Bucket", result.bucket) + key + element("UploadId", result.upload_id)
 
 
 def upload_completed(result: s3.UploadCompleted, url: str) -> str:
     """`url` is where the client would ask for the object."""
-    content = element("Location", url) + element("Bucket", result.bucket) + element("Key", result.key)
+    content = element("Location", url) + element("Bucket", result.bucket) + element("Key", legible(result.key))
     return content + _etag(result.etag) + _checksum_typed(result.checksum)
 
 

@@ -129,7 +129,8 @@ def escape(text: str) -> str:
 def legible(text: str) -> str:
     """`text` with a replacement character for each that XML 1.0 forbids (section 2.2), so that every parser can read it.
 
-    For errors: an SDK that cannot parse the body does not learn the code either.
+    For errors, and where a reply repeats the key of its request: an SDK that cannot parse the body does not learn
+    the code, or the upload's id, either.
     """
     return _FORBIDDEN.sub("\ufffd", text)
 
