@@ -57,7 +57,8 @@ def test_a_hard_name_is_one_object(s3: Any, bucket: str, key: str) -> None:
     done = s3.complete_multipart_upload(
         **named, UploadId=upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]}
     )
-    assert (done["Bucket"], done["Key"]) == (bucket, key if in_xml(key) else done["Key"])
+    echo = "".join(sign if in_xml(sign) else "\ufffd" for sign in key)
+    assert (done["Bucket"], done["Key"]) == (bucket, echo)
     assert s3.get_object(**named)["Body"].read() == body
 
 

