@@ -204,7 +204,7 @@ CATCHUP_REST_MAX_S: Final = 0.25
 CATCHUP_IDLE_S: Final = 1.0
 """Catch-up looks again after this, even if nobody told it of a debt (another process may have made one)."""
 WAITING_AGE_S: Final = 0.1
-"""How old the sum of waiting bytes may be that small writes are judged by: they can exceed the limit by what arrives in it."""
+"""How old the sum of waiting bytes may be that small writes are judged by: other workers can exceed the limit by what arrives in it."""
 FREE_SPACE_AGE_S: Final = 1.0
 """How old the look at the file system's free space may be that small writes are judged by."""
 CATCHUP_BARRED_S: Final = 0.1

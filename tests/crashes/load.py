@@ -311,8 +311,8 @@ class Crowd:
             for key, path in paths_of(root):
                 try:
                     data = path.read_bytes()
-                except FileNotFoundError:
-                    continue  # Deleted meanwhile.
+                except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                    continue  # Deleted since it was listed, and perhaps `a` made way for `a/b`, or the reverse.
                 sent = [state for state in tuple(fates[key].everything) if state.size == len(data)]
                 assert any(data == state.data() for state in sent), (
                     f"{path} has {len(data)} bytes that nobody sent for {key!r}"

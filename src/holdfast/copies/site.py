@@ -12,7 +12,7 @@ from holdfast.clock import Clock
 from holdfast.errors import ConfigError, GridError, Reason, Refused
 from holdfast.events import GridMoved, Teller
 from holdfast.grids.grid import Grid
-from holdfast.index.interface import Index
+from holdfast.index.interface import Index, Usage
 from holdfast.limits import WAITING_AGE_S
 from holdfast.model import GridState, Redundancy, Value
 from holdfast.spool.spool import Spool
@@ -76,8 +76,9 @@ class Site:
         self.pressure: Callable[[], int] = lambda: 0
         """Client requests in progress in this process."""
         self._requests = 0
-        self._waiting = 0
-        self._waited_s = float("-inf")
+        self._usage_lately: Usage | None = None
+        self._taken_since_bytes = 0
+        self._looked_s = float("-inf")
         self._debt_wakers: list[asyncio.Event] = []
         self._doubt_wakers: dict[str, asyncio.Event] = {}
         self._terms = {terms.name: terms for terms in policies}
@@ -168,19 +169,27 @@ class Site:
 
     async def waiting_bytes(self) -> int:
         """Accepted bytes that wait for grids, in the spool and in the index: what `spool.limit` bounds."""
-        usage = await self.index.usage()
-        surplus = max(0, usage.inline_bytes - self.keep_inline_bytes)
+        return self._waiting(await self.index.usage())
+
+    async def waiting_with_bytes(self, size_bytes: int) -> int:
+        """`waiting_bytes`, for a small body that is about to be taken in and is counted from now on.
+
+        The index is asked once per WAITING_AGE_S; in between, this process adds up what it takes in itself.
+        """
+        now_s = self.clock.monotonic_s()
+        if self._usage_lately is None or now_s - self._looked_s > WAITING_AGE_S:
+            self._looked_s = now_s
+            self._usage_lately = await self.index.usage()
+            self._taken_since_bytes = 0
+        waiting = self._waiting(self._usage_lately, self._taken_since_bytes)
+        self._taken_since_bytes += size_bytes
+        return waiting
+
+    def _waiting(self, usage: Usage, taken_bytes: int = 0) -> int:
+        surplus = max(0, usage.inline_bytes + taken_bytes - self.keep_inline_bytes)
         if surplus:
             self.sweep_wanted.set()
         return usage.spool_bytes + surplus
-
-    async def waiting_lately_bytes(self) -> int:
-        """`waiting_bytes` as of at most WAITING_AGE_S ago, for small writes."""
-        now_s = self.clock.monotonic_s()
-        if now_s - self._waited_s > WAITING_AGE_S:
-            self._waited_s = now_s
-            self._waiting = await self.waiting_bytes()
-        return self._waiting
 
     def was_silent(self, number: int) -> None:
         """Somebody got no answer from this grid: let its probe look soon."""

@@ -45,7 +45,8 @@ async def receive(site: Site, body: Body, expected: Expected, *, inline: bool = 
     pieces: list[bytes] = []
     size = 0
     if inline and (declared is None or declared <= INLINE_BYTES):
-        site.spool.check_room(declared or 0, used_bytes=await site.waiting_lately_bytes())
+        room = INLINE_BYTES if declared is None else declared
+        site.spool.check_room(declared or 0, used_bytes=await site.waiting_with_bytes(room))
         while size <= INLINE_BYTES:
             piece = await body.read()
             if not piece:
