@@ -117,6 +117,9 @@ WORKER_RETRY_S: Final = 0.5
 WORKER_RETRY_MAX_S: Final = 15.0
 WORKER_TRIES: Final = 4
 """Deaths in a row within WORKER_RETRY_MAX_S of the start, after which the server gives up: it would never serve."""
+PATIENCE_S: Final = 10.0
+"""A copy or a completed upload that takes longer is answered 200 with a blank per this time, and its outcome in the body:
+SDKs give up after 60 s of silence."""
 RETRY_AFTER_S: Final = 2
 """What `Retry-After` says on 503."""
 DRAIN_S: Final = 30.0

@@ -225,10 +225,13 @@ def test_many_keys_are_deleted_at_once_each_for_itself(tmp_path: Path) -> None:
     async def scene(made: Engine) -> None:
         for key in ("a", "b", "c"):
             await made.put(key, b"x")
-        asks = (DeleteAsk("a"), DeleteAsk("never"), DeleteAsk("b", "v9"), DeleteAsk("c", "null"))
+        asks = (DeleteAsk("a"), DeleteAsk("never"), DeleteAsk("b", "v9"), DeleteAsk("c", "null"), DeleteAsk("é" * 513))
         done = await made.store.delete_objects(DeleteObjects(BUCKET, asks))
         assert [ask.key for ask in done.deleted] == ["a", "never", "c"]
-        assert [(failed.key, failed.code) for failed in done.failed] == [("b", "NoSuchVersion")]
+        assert [(failed.key, failed.code) for failed in done.failed] == [
+            ("b", "NoSuchVersion"),
+            ("é" * 513, "KeyTooLongError"),
+        ]
         assert await made.keys() == ["b"]
 
     play(tmp_path, scene)

@@ -368,8 +368,9 @@ TWO = GRID.format("x", "x") + GRID.format("y", "y")
         ('[policy.p]\ngrids = ["x", "z"]\n', 'there is no grid "z"'),
         ('[policy.p]\ngrids = ["x", "x"]\n', "named twice"),
         ("[policy.p]\nack = 3\n", "3 grids cannot hold a write: this policy has 2."),
-        ('[[bucket]]\nname = "b"\npolicy = "vitl"\n[policy.vital]\n', "Did you mean vital?"),
-        ('[[bucket]]\nname = "b"\npolicy = "standard"\n' * 2, "mentioned twice"),
+        ('[[bucket]]\nname = "photos"\npolicy = "vitl"\n[policy.vital]\n', "Did you mean vital?"),
+        ('[[bucket]]\nname = "photos"\npolicy = "standard"\n' * 2, "mentioned twice"),
+        ('[[bucket]]\nname = "My_Photos"\npolicy = "standard"\n', "3 to 63 lower-case letters"),
     ],
 )
 def test_contradictions_are_refused(tmp_path: Path, text: str, told: str) -> None:

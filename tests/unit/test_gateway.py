@@ -14,7 +14,7 @@ from holdfast.errors import Reason as Why
 from holdfast.serve.gateway import METHODS
 from holdfast.serve.http import Bounds
 from holdfast.store.store import Store
-from holdfast.testing.rawhttp import RawClient, until
+from holdfast.testing.rawhttp import Answer, RawClient, until
 from holdfast.testing.scene import (
     ACCESS,
     KIB,
@@ -294,3 +294,90 @@ def test_too_many_requests_are_told_to_slow_down() -> None:
         assert int(answer.headers["retry-after"]) > 0
 
     play(scene, Bounds(requests=0))
+
+
+def copying(**headers: str) -> bytes:
+    return signed("PUT", "/bucket/copy", headers={"x-amz-copy-source": "/bucket/key", **headers})
+
+
+def test_a_client_that_waits_long_for_a_copy_is_kept_waiting_and_then_told() -> None:
+    async def scene(it: Scene) -> None:
+        enough = asyncio.Event()
+        it.store.bodies["key"] = b"abc"
+        it.store.hook = enough.wait  # type: ignore[assignment]
+        await it.client.send(copying())
+        status, headers = await it.client.head()
+        assert (status, headers["content-type"], headers["transfer-encoding"]) == (200, "application/xml", "chunked")
+        pieces = it.client.chunks()
+        assert (await anext(pieces)).startswith(b"<?xml")
+        assert [await anext(pieces) for _ in range(3)] == [b" "] * 3
+        enough.set()
+        rest = b"".join([piece async for piece in pieces])
+        assert rest.lstrip(b" ").startswith(b"<CopyObjectResult") and rest.endswith(b"</CopyObjectResult>")
+        assert it.store.bodies["copy"] == b"abc"
+        assert (it.ended.status, it.ended.code) == (200, "")
+        it.store.hook = None
+        assert (await it.client.ask(signed("GET", "/bucket/copy"))).body == b"abc"  # The connection goes on.
+
+    play(scene, patience_s=0.01)
+
+
+def test_what_fails_after_the_wait_began_is_an_error_in_the_body_and_in_the_log() -> None:
+    async def scene(it: Scene) -> None:
+        begun = asyncio.Event()
+
+        async def fail() -> None:
+            await begun.wait()
+            raise S3Error("PreconditionFailed", fields={"Condition": "If-Match"})
+
+        it.store.hook = fail
+        await it.client.send(copying())
+        status, headers = await it.client.head()
+        assert status == 200
+        begun.set()
+        body = b"".join([piece async for piece in it.client.chunks()])
+        assert body.startswith(b"<?xml") and body.count(b"<?xml") == 1
+        assert code_of(Answer(status, headers, body)) == "PreconditionFailed"
+        assert (it.ended.status, it.ended.code) == (412, "PreconditionFailed")
+        it.store.hook = None
+        assert (await it.client.ask(signed("GET", "/"))).status == 200
+
+    play(scene, patience_s=0.01)
+
+
+def test_a_copy_goes_on_when_its_client_leaves_while_it_waits() -> None:
+    async def scene(it: Scene) -> None:
+        enough = asyncio.Event()
+        it.store.bodies["key"] = b"abc"
+        it.store.hook = enough.wait  # type: ignore[assignment]
+        await it.client.send(copying())
+        await it.client.head()
+        it.client.leave()
+        enough.set()
+        await until(lambda: len(it.told) == 1)
+        assert it.store.bodies["copy"] == b"abc"
+        assert it.ended.operation == "CopyObject"
+
+    play(scene, patience_s=0.01)
+
+
+def test_an_error_that_comes_soon_keeps_its_status_and_a_client_of_http_1_0_simply_waits() -> None:
+    async def scene(it: Scene) -> None:
+        it.store.bodies["key"] = b"abc"
+
+        async def fail() -> None:
+            raise S3Error("PreconditionFailed")
+
+        it.store.hook = fail
+        answer = await it.client.ask(copying())
+        assert (answer.status, code_of(answer)) == (412, "PreconditionFailed")
+
+        async def linger() -> None:
+            await asyncio.sleep(0.05)
+
+        it.store.hook = linger
+        answer = await it.client.ask(copying().replace(b"HTTP/1.1", b"HTTP/1.0"))
+        assert answer.status == 200 and answer.body.count(b" ") < 10
+        assert "transfer-encoding" not in answer.headers
+
+    play(scene, patience_s=0.01)

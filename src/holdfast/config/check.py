@@ -12,6 +12,7 @@ from pathlib import Path
 
 from holdfast.config.settings import GridSettings, Settings
 from holdfast.errors import ConfigError
+from holdfast.s3 import is_bucket_name
 
 
 def cross_check(settings: Settings, file: str) -> list[ConfigError]:
@@ -33,6 +34,12 @@ def _names(settings: Settings) -> Iterator[Problem]:
     buckets = [bucket.name for bucket in settings.bucket]
     for name in sorted({name for name in buckets if buckets.count(name) > 1}):
         yield f'[[bucket]] "{name}"', "this bucket is mentioned twice.", "A bucket has one policy."
+    for name in buckets:
+        if not is_bucket_name(name):
+            remedy = (
+                "Use 3 to 63 lower-case letters, digits, dots and hyphens, beginning and ending with a letter or digit."
+            )
+            yield f'[[bucket]] "{name}"', "no bucket can have this name.", remedy
     if settings.server.workers > 1 and any(grid.scheme == "memory" for grid in settings.grid):
         yield "[server] workers", "several workers cannot share a grid in memory.", "Use one worker, or folder grids."
 

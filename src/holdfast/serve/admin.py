@@ -25,7 +25,11 @@ from holdfast.serve.status import Watch, readings
 
 
 class Readiness:
-    """Whether this node can take requests now."""
+    """Whether this node can take requests now.
+
+    Grids that are down, or a spool that is full, are no reason against it: reads go on, and a balancer that took the node out
+    would turn refused writes into failed reads. Those are in the status and the metrics.
+    """
 
     def __init__(self, index: Index, *, clock: Clock, draining: Callable[[], bool]) -> None:
         self._index = index

@@ -44,6 +44,7 @@ class Exchange:
         "_expects",
         "_head",
         "_length",
+        "_open",
         "_pieces",
         "_waiter",
         "chunked",
@@ -95,6 +96,7 @@ class Exchange:
         self._expects = False
         self._head = b""
         self._length = 0
+        self._open = False
 
     # --- the request's body ---
 
@@ -206,7 +208,12 @@ class Exchange:
     @property
     def finished(self) -> bool:
         """True when everything that the reply's head announced was handed to the transport."""
-        return self.status != 0 and not self._head and self._length == self.sent
+        return self.status != 0 and not self._head and not self._open and self._length == self.sent
+
+    @property
+    def open(self) -> bool:
+        """True between `begin` and `end`."""
+        return self._open
 
     def reply(self, status: int, headers: Iterable[tuple[str, str]], body: bytes = b"") -> None:
         """Send a whole reply at once. HEAD, 204 and 304 get the head only."""
@@ -241,11 +248,31 @@ class Exchange:
         if not connection.writable:
             await connection.drained()
 
+    def begin(self, status: int, headers: Iterable[tuple[str, str]], piece: bytes) -> None:
+        """Begin a reply whose size is not known yet with its first piece: `extend` adds to it, `end` ends it. The
+        client must speak HTTP/1.1. For small pieces: nothing waits until the client takes them."""
+        head = self._render(status, headers, None)
+        self._open = True
+        self._connection.write(head)
+        self.extend(piece)
+
+    def extend(self, piece: bytes) -> None:
+        """Send a piece of a reply that was begun. What a client that left does not get is no failure here: what it
+        asked for goes on."""
+        self.sent += len(piece)
+        self._length += len(piece)
+        self._connection.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+
+    def end(self) -> None:
+        """The reply that was begun is whole."""
+        self._open = False
+        self._connection.write(b"0\r\n\r\n")
+
     def break_off(self) -> None:
         """Cut the connection, so that the client cannot take a part of the reply for the whole."""
         self._connection.abort()
 
-    def _render(self, status: int, headers: Iterable[tuple[str, str]], size: int) -> bytes:
+    def _render(self, status: int, headers: Iterable[tuple[str, str]], size: int | None) -> bytes:
         assert self.status == 0, "a request has one reply"
         self.status = status
         self.keep_alive = self._connection.keeps(self)
@@ -254,6 +281,8 @@ class Exchange:
         count = len(lines) + 3  # The stamp is two lines; the length and the blank line follow.
         if status in _BODILESS:
             count -= 1
+        elif size is None:
+            lines.append("Transfer-Encoding: chunked\r\n")
         else:
             lines.append(f"Content-Length: {size}\r\n")
         if not self.keep_alive:
@@ -263,7 +292,7 @@ class Exchange:
             lines.append("Connection: keep-alive\r\n")
             count += 1
         lines.append("\r\n")
-        if self.method != "HEAD" and status not in _BODILESS:
+        if size and self.method != "HEAD" and status not in _BODILESS:
             self._length = size
         text = "".join(lines)
         if text.count("\n") != count or text.count("\r") != count or "\0" in text:

@@ -19,14 +19,15 @@ from holdfast.crew import CrewFull
 from holdfast.errors import GridError, QuorumMissed, S3Error
 from holdfast.events import RequestEnded, Teller
 from holdfast.index.interface import CommitUnknown
-from holdfast.limits import XML_BYTES
+from holdfast.limits import PATIENCE_S, XML_BYTES
 from holdfast.model import replace
 from holdfast.serve.bodies import body_of, read_whole
 from holdfast.serve.exchange import ClientGone, Exchange
 from holdfast.wire.operations import BodyKind, Operation, route
-from holdfast.wire.render import Reply, render, render_error, render_object
+from holdfast.wire.render import XML_TYPE, Reply, render, render_error, render_object
 from holdfast.wire.request import Request, parse_request
 from holdfast.wire.sigv4 import Payload, Signed, authenticate
+from holdfast.wire.xml import DECLARATION
 
 Method = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -92,7 +93,9 @@ class Gateway:
         clock: Clock,
         teller: Teller,
         secure: bool = False,
+        patience_s: float = PATIENCE_S,
     ) -> None:
+        self._patience_s = patience_s
         self._secure = secure
         self._methods: dict[type, Method] = {kind: getattr(store, name) for kind, name in METHODS.items()}
         self._secret_of = secret_of
@@ -129,11 +132,35 @@ class Gateway:
         call.operation = operation.name
         signed = authenticate(request, secret_of=self._secret_of, region=self._region, now_ms=self._clock.now_ms())
         call.access_key = signed.access_key
-        result, ask = await self._run(exchange, request, operation, signed)
+        if operation.lengthy and not exchange.legacy:
+            result, ask = await self._run_patiently(exchange, call, operation, signed)
+        else:
+            result, ask = await self._run(exchange, request, operation, signed)
         if isinstance(result, s3.ObjectGot):
             await self._send_object(exchange, call, ask, result)
         else:
-            reply = render(request, result, secure=self._secure)
+            self._send(exchange, call, render(request, result, secure=self._secure))
+
+    async def _run_patiently(
+        self, exchange: Exchange, call: _Call, operation: Operation, signed: Signed
+    ) -> tuple[object, Any]:
+        """As `_run`, while the client is kept waiting by blanks. Amazon S3 API Reference, CompleteMultipartUpload."""
+        assert call.request is not None
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(self._run(exchange, call.request, operation, signed))
+            while not (await asyncio.wait((running,), timeout=self._patience_s))[0]:
+                if exchange.open:
+                    exchange.extend(b" ")
+                else:
+                    exchange.begin(200, self._headers(call, Reply(200, [XML_TYPE])), DECLARATION)
+        return running.result()
+
+    def _send(self, exchange: Exchange, call: _Call, reply: Reply) -> None:
+        """Send a whole reply, or what is left of it when its client was kept waiting."""
+        if exchange.open:
+            exchange.extend(reply.body.removeprefix(DECLARATION))
+            exchange.end()
+        else:
             exchange.reply(reply.status, self._headers(call, reply), reply.body)
 
     async def _run(
@@ -191,17 +218,18 @@ class Gateway:
         return headers
 
     def _fail(self, exchange: Exchange, call: _Call, error: S3Error) -> None:
-        """Answer with an error, or break the connection when the reply has begun."""
+        """Answer with an error: in the body when the client was kept waiting, by breaking the connection when a body has begun."""
         call.code, call.detail = error.code, error.detail
         if exchange.status:
             call.status = error.status
+        if exchange.status and not exchange.open:
             exchange.break_off()
             return
         path = exchange.target.partition(b"?")[0].decode("latin-1") if call.request is None else call.request.path
         reply = render_error(
             error, request_id=call.id, host_id=self._host_id, resource=path, head=exchange.method == "HEAD"
         )
-        exchange.reply(reply.status, self._headers(call, reply), reply.body)
+        self._send(exchange, call, reply)
 
     def _tell(self, exchange: Exchange, call: _Call, began_s: float) -> None:
         request = call.request

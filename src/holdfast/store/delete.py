@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from holdfast.copies.site import Site
 from holdfast.errors import CODES, S3Error
 from holdfast.index.interface import Deleted
+from holdfast.limits import KEY_BYTES
 from holdfast.s3 import DeleteAsk, DeleteFailed, DeleteObject, DeleteObjects, ObjectDeleted, ObjectsDeleted
 from holdfast.store.write import check_outage
 
@@ -35,10 +36,20 @@ async def delete_objects(site: Site, ask: DeleteObjects) -> ObjectsDeleted:
 
 async def _delete(site: Site, bucket: str, asks: Sequence[DeleteAsk]) -> list[Deleted]:
     policy = check_outage(site, bucket)
-    # In a bucket without versioning every object is the version "null"; another id names nothing.
-    meant = [ask for ask in asks if ask.version_id in ("", "null")]
+    refusals = [_refusal(ask) for ask in asks]
+    meant = [ask for ask, refusal in zip(asks, refusals, strict=True) if not refusal]
     outcomes, released = await site.index.delete(bucket, meant, now_ms=site.clock.now_ms(), owes=policy.grids)
     await site.spool.release(released)
     site.note_debts()
     given = iter(outcomes)
-    return [next(given) if ask.version_id in ("", "null") else Deleted(False, "NoSuchVersion") for ask in asks]
+    return [Deleted(False, refusal) if refusal else next(given) for refusal in refusals]
+
+
+def _refusal(ask: DeleteAsk) -> str:
+    """The error code for a key that names nothing that could be there; empty for others.
+
+    In a bucket without versioning every object is the version "null".
+    """
+    if len(ask.key) > KEY_BYTES // 4 and len(ask.key.encode()) > KEY_BYTES:
+        return "KeyTooLongError"
+    return "" if ask.version_id in ("", "null") else "NoSuchVersion"

@@ -100,9 +100,23 @@ class RawClient:
     async def answer(self, *, bodiless: bool = False) -> Answer:
         """The next reply with its whole body."""
         status, headers = await self.head()
+        if headers.get("transfer-encoding") == "chunked":
+            assert "content-length" not in headers
+            return Answer(status, headers, b"".join([piece async for piece in self.chunks()]))
         size = 0 if bodiless or status in (204, 304) or status < 200 else int(headers["content-length"])
         async with asyncio.timeout(_PATIENCE_S):
             return Answer(status, headers, await self.reader.readexactly(size))
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The pieces of a chunked body to its end."""
+        size = 1
+        while size:
+            async with asyncio.timeout(_PATIENCE_S):
+                size = int(await self.reader.readuntil(b"\r\n"), 16)
+                piece = await self.reader.readexactly(size + 2)
+            assert piece[-2:] == b"\r\n"
+            if size:
+                yield piece[:-2]
 
     async def rest(self) -> bytes:
         """Everything until the server closes; a reset counts as the end."""

@@ -12,6 +12,7 @@ from typing import Any
 from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.events import Event, RequestEnded, Teller
+from holdfast.limits import PATIENCE_S
 from holdfast.model import Bucket, Checksum, Facts, Span, Version
 from holdfast.serve.gateway import METHODS, Gateway
 from holdfast.serve.http import Bounds, S3Server
@@ -87,6 +88,11 @@ class TinyStore:
         data = self.bodies[ask.key]
         return s3.ObjectGot(_version(len(data)), Span(0, len(data)), data=data)
 
+    async def copy_object(self, ask: s3.CopyObject) -> s3.ObjectCopied:
+        await self._begin(ask)
+        self.bodies[ask.key] = self.bodies[ask.source.key]
+        return s3.ObjectCopied("an-etag", NOW_MS, None)
+
     async def delete_objects(self, ask: s3.DeleteObjects) -> s3.ObjectsDeleted:
         await self._begin(ask)
         return s3.ObjectsDeleted(ask.asks, (), ask.quiet)
@@ -114,7 +120,12 @@ class Scene:
         return event
 
 
-def play(scene: Callable[[Scene], Coroutine[Any, Any, None]], bounds: Bounds | None = None) -> None:
+def play(
+    scene: Callable[[Scene], Coroutine[Any, Any, None]],
+    bounds: Bounds | None = None,
+    *,
+    patience_s: float = PATIENCE_S,
+) -> None:
     async def main() -> None:
         told: list[Event] = []
         teller = Teller()
@@ -127,6 +138,7 @@ def play(scene: Callable[[Scene], Coroutine[Any, Any, None]], bounds: Bounds | N
             domain="",
             clock=StillClock(),
             teller=teller,
+            patience_s=patience_s,
         )
         async with serving(gateway.handle, bounds=bounds) as (server, port):
             await scene(Scene(store, await RawClient.connect(port), server, port, told))

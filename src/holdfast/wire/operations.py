@@ -48,6 +48,8 @@ class Operation(Value, frozen=True):
     """From a request to its value in `s3`. None: not implemented."""
     fill: Callable[[Any, bytes], Any] | None = None
     """For an XML body that is read: the value completed by the body, which is verified first."""
+    lengthy: bool = False
+    """It may take longer than a client waits: then it is answered 200 first, and its outcome comes in the body."""
 
 
 def _row(
@@ -59,8 +61,9 @@ def _row(
     body: BodyKind = BodyKind.NONE,
     parse: Callable[[Request], Any] | None = None,
     fill: Callable[[Any, bytes], Any] | None = None,
+    lengthy: bool = False,
 ) -> Operation:
-    return Operation(name, method, scope, query, header, body, parse, fill)
+    return Operation(name, method, scope, query, header, body, parse, fill, lengthy)
 
 
 _SERVICE, _BUCKET, _OBJECT = Scope.SERVICE, Scope.BUCKET, Scope.OBJECT
@@ -167,7 +170,7 @@ _OBJECT_ROWS = [
     _row("HeadObject", "HEAD", _OBJECT, parse=parse_objects.head_object),
     _row("PutObject", "PUT", _OBJECT, body=_STREAM, parse=parse_objects.put_object),
     _row("DeleteObject", "DELETE", _OBJECT, parse=parse_objects.delete_object),
-    _row("CopyObject", "PUT", _OBJECT, header="x-amz-copy-source", parse=parse_objects.copy_object),
+    _row("CopyObject", "PUT", _OBJECT, header="x-amz-copy-source", parse=parse_objects.copy_object, lengthy=True),
     _row("GetObjectAttributes", "GET", _OBJECT, "attributes", parse=parse_objects.get_object_attributes),
     _row("CreateMultipartUpload", "POST", _OBJECT, "uploads", parse=parse_multipart.create_upload),
     _row("UploadPart", "PUT", _OBJECT, "uploadId", body=_STREAM, parse=parse_multipart.upload_part),
@@ -178,6 +181,7 @@ _OBJECT_ROWS = [
         "uploadId",
         header="x-amz-copy-source",
         parse=parse_multipart.upload_part_copy,
+        lengthy=True,
     ),
     _row(
         "CompleteMultipartUpload",
@@ -187,6 +191,7 @@ _OBJECT_ROWS = [
         body=_XML,
         parse=parse_multipart.complete_upload,
         fill=parse_multipart.fill_complete,
+        lengthy=True,
     ),
     _row("AbortMultipartUpload", "DELETE", _OBJECT, "uploadId", parse=parse_multipart.abort_upload),
     _row("ListParts", "GET", _OBJECT, "uploadId", parse=parse_multipart.list_parts),

@@ -18,7 +18,7 @@ from holdfast.wire.xml import document, element, legible
 
 Headers = list[tuple[str, str]]
 
-_XML = ("Content-Type", "application/xml")
+XML_TYPE = ("Content-Type", "application/xml")
 _DEFAULT_TYPE = "binary/octet-stream"
 _SYSTEM_NAMES: Mapping[str, str] = {
     "content-type": "Content-Type",
@@ -108,7 +108,7 @@ def render_error(error: S3Error, *, request_id: str, host_id: str, resource: str
         headers.append(("Content-Range", f"bytes */{size}"))
     if error.status == 304:
         return Reply(304, headers)
-    headers.append(_XML)
+    headers.append(XML_TYPE)
     if head:
         return Reply(error.status, headers)
     content = element("Code", error.code) + element("Message", error.message)
@@ -126,7 +126,7 @@ def _checksum_headers(checksum: Checksum | None) -> Headers:
 
 def _xml(root: str, content: Callable[[Any], str]) -> Callable[[Any], Reply]:
     def reply(result: Any) -> Reply:
-        return Reply(200, [_XML], document(root, content(result)))
+        return Reply(200, [XML_TYPE], document(root, content(result)))
 
     return reply
 
@@ -140,7 +140,7 @@ def _bucket_created(result: s3.BucketCreated) -> Reply:
 
 
 def _bucket_head(result: s3.BucketHead) -> Reply:
-    return Reply(200, [("x-amz-bucket-region", result.region), _XML])
+    return Reply(200, [("x-amz-bucket-region", result.region), XML_TYPE])
 
 
 def _object_put(result: s3.ObjectPut) -> Reply:
@@ -155,7 +155,7 @@ def _part_uploaded(result: s3.PartUploaded) -> Reply:
 
 
 def _upload_created(result: s3.UploadCreated) -> Reply:
-    headers: Headers = [_XML]
+    headers: Headers = [XML_TYPE]
     if result.algorithm is not None:
         kind = result.kind or ChecksumType.COMPOSITE
         headers.append(("x-amz-checksum-algorithm", result.algorithm.value))
@@ -167,11 +167,11 @@ def _upload_completed(request: Request, result: s3.UploadCompleted, secure: bool
     scheme = "https" if secure else "http"
     url = f"{scheme}://{request.headers.get('host', '')}{request.raw_path.decode('latin-1')}"
     content = render_xml.upload_completed(result, url)
-    return Reply(200, [_XML], document("CompleteMultipartUploadResult", content))
+    return Reply(200, [XML_TYPE], document("CompleteMultipartUploadResult", content))
 
 
 def _attributes(result: s3.ObjectAttributes) -> Reply:
-    headers: Headers = [_XML, ("Last-Modified", http_date(result.version.modified_ms))]
+    headers: Headers = [XML_TYPE, ("Last-Modified", http_date(result.version.modified_ms))]
     return Reply(200, headers, document("GetObjectAttributesResponse", render_xml.attributes(result)))
 
 
@@ -180,7 +180,7 @@ def _objects_listed(result: s3.ObjectsListed) -> Reply:
         body = document("ListVersionsResult", render_xml.versions_listed(result.ask, result))
     else:
         body = document("ListBucketResult", render_xml.objects_listed(result.ask, result))
-    return Reply(200, [_XML], body)
+    return Reply(200, [XML_TYPE], body)
 
 
 _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {

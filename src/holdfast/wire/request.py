@@ -11,7 +11,8 @@ import re
 from collections.abc import Sequence
 
 from holdfast.errors import S3Error
-from holdfast.limits import BUCKET_NAME_MAX, BUCKET_NAME_MIN, KEY_BYTES
+from holdfast.limits import KEY_BYTES
+from holdfast.s3 import is_bucket_name
 
 _HEX = {
     (high + low).encode(): bytes.fromhex(high + low)
@@ -21,11 +22,6 @@ _HEX = {
 _ONCE = frozenset({"authorization", "host", "content-length"})
 """Headers that mean something else to different readers when they come twice."""
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
-_BUCKET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.))*[a-z0-9]")
-_IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
-_RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
-_RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
-
 Pairs = list[tuple[str, str]]
 
 
@@ -155,13 +151,7 @@ def parse_query(raw: bytes) -> Pairs:
 
 def check_bucket_name(name: str) -> None:
     """Raises InvalidBucketName unless a bucket may be created with this name, by S3's rules for general purpose buckets."""
-    if (
-        not BUCKET_NAME_MIN <= len(name) <= BUCKET_NAME_MAX
-        or not _BUCKET_NAME.fullmatch(name)
-        or _IPV4.fullmatch(name)
-        or name.startswith(_RESERVED_PREFIXES)
-        or name.endswith(_RESERVED_SUFFIXES)
-    ):
+    if not is_bucket_name(name):
         raise S3Error("InvalidBucketName", fields={"BucketName": name})
 
 

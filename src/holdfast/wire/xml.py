@@ -19,6 +19,8 @@ from holdfast.errors import S3Error
 from holdfast.limits import XML_BYTES, XML_DEPTH, XML_NODES
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+DECLARATION = b'<?xml version="1.0" encoding="UTF-8"?>\n'
+"""What every document begins with; blanks may follow it."""
 
 _FEED_BYTES = 16 * 1024
 _SPECIAL = re.compile('[&<>"\\x00-\\x1f\\x7f-\\x9f\ud800-\udfff\ufffe\uffff]')
@@ -148,4 +150,4 @@ def encode_key(key: str) -> str:
 def document(root: str, content: str, *, namespace: bool = True) -> bytes:
     """A whole reply body around `content`, which is XML already."""
     attribute = f' xmlns="{NAMESPACE}"' if namespace else ""
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<{root}{attribute}>{content}</{root}>'.encode()
+    return DECLARATION + f"<{root}{attribute}>{content}</{root}>".encode()
