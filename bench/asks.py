@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from holdfast.wire.signing import UNSIGNED_PAYLOAD, canonical_query, encode_path, presign, sign_headers
+from holdfast.signing import UNSIGNED_PAYLOAD, canonical_query, encode_path, presign, sign_headers
 
 REGION = "us-east-1"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()

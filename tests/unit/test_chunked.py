@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from holdfast.errors import S3Error
 from holdfast.limits import CHUNK_LINE_BYTES, TRAILER_BYTES
+from holdfast.signing import chunk_signature, sign_headers, signing_key, trailer_signature
 from holdfast.wire.chunked import ChunkDecoder
 from holdfast.wire.request import parse_request
-from holdfast.wire.signing import chunk_signature, sign_headers, signing_key, trailer_signature
 from holdfast.wire.sigv4 import Payload, Signed, authenticate
 
 ACCESS = "AKIAIOSFODNN7EXAMPLE"

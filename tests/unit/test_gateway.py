@@ -13,6 +13,9 @@ from holdfast.errors import QuorumMissed, Refused, S3Error, Unavailable
 from holdfast.errors import Reason as Why
 from holdfast.serve.gateway import METHODS
 from holdfast.serve.http import Bounds
+from holdfast.signing import (
+    presign,
+)
 from holdfast.store.store import Store
 from holdfast.testing.rawhttp import Answer, RawClient, until
 from holdfast.testing.scene import (
@@ -29,9 +32,6 @@ from holdfast.testing.scene import (
     signed,
 )
 from holdfast.wire.operations import OPERATIONS
-from holdfast.wire.signing import (
-    presign,
-)
 
 
 def test_every_operation_that_is_implemented_has_a_method_of_the_store() -> None:

@@ -14,8 +14,7 @@ from minio.credentials.credentials import Credentials as MinioCredentials
 from minio.signer import presign_v4, sign_v4_s3
 
 from holdfast.errors import S3Error
-from holdfast.wire.request import Request, parse_request
-from holdfast.wire.signing import (
+from holdfast.signing import (
     EMPTY_SHA256,
     UNSIGNED_PAYLOAD,
     amz_date,
@@ -28,6 +27,7 @@ from holdfast.wire.signing import (
     signing_key,
     string_to_sign,
 )
+from holdfast.wire.request import Request, parse_request
 from holdfast.wire.sigv4 import Payload, Signed, authenticate
 
 ACCESS = "AKIAIOSFODNN7EXAMPLE"

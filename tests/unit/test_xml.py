@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from holdfast.errors import S3Error
 from holdfast.limits import XML_BYTES, XML_DEPTH, XML_NODES
-from holdfast.wire.xml import Element, document, element, encode_key, escape, parse_xml
+from holdfast.xml import Element, document, element, encode_key, escape, parse_xml
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 

@@ -27,7 +27,7 @@ from holdfast.wire.operations import BodyKind, Operation, route
 from holdfast.wire.render import XML_TYPE, Reply, render, render_error, render_object
 from holdfast.wire.request import Request, parse_request
 from holdfast.wire.sigv4 import Payload, Signed, authenticate
-from holdfast.wire.xml import DECLARATION
+from holdfast.xml import DECLARATION
 
 Method = Callable[..., Coroutine[Any, Any, Any]]
 

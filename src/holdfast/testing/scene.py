@@ -16,8 +16,7 @@ from holdfast.limits import PATIENCE_S
 from holdfast.model import Bucket, Checksum, Facts, Span, Version
 from holdfast.serve.gateway import METHODS, Gateway
 from holdfast.serve.http import Bounds, S3Server
-from holdfast.testing.rawhttp import Answer, RawClient, StillClock, run, serving
-from holdfast.wire.signing import (
+from holdfast.signing import (
     amz_date,
     chunk_signature,
     encode_path,
@@ -25,6 +24,7 @@ from holdfast.wire.signing import (
     signing_key,
     trailer_signature,
 )
+from holdfast.testing.rawhttp import Answer, RawClient, StillClock, run, serving
 
 ACCESS, SECRET, REGION = "AKIDEXAMPLE", "secret", "us-east-1"
 NOW_MS = StillClock().now_ms()

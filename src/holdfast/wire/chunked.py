@@ -15,7 +15,7 @@ import re
 
 from holdfast.errors import S3Error
 from holdfast.limits import CHUNK_LINE_BYTES, TRAILER_BYTES
-from holdfast.wire.signing import chunk_signature, trailer_signature
+from holdfast.signing import chunk_signature, trailer_signature
 from holdfast.wire.sigv4 import Payload, Signed
 
 _SIZE_LINE = re.compile(rb"([0-9a-fA-F]{1,16})[ \t]*(?:;(.*))?", re.DOTALL)

@@ -17,7 +17,7 @@ from holdfast.wire.parse import (
     verify,
 )
 from holdfast.wire.request import Request, check_bucket_name
-from holdfast.wire.xml import malformed, parse_xml
+from holdfast.xml import malformed, parse_xml
 
 
 def list_buckets(request: Request) -> s3.ListBuckets:

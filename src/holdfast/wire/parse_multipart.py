@@ -29,7 +29,7 @@ from holdfast.wire.parse import (
 )
 from holdfast.wire.parse_objects import copy_source, facts_of
 from holdfast.wire.request import Request
-from holdfast.wire.xml import Element, malformed, parse_xml
+from holdfast.xml import Element, malformed, parse_xml
 
 _ONLY = {
     Algorithm.CRC64NVME: ChecksumType.FULL_OBJECT,

@@ -33,7 +33,7 @@ from holdfast.wire.parse import (
     write_condition,
 )
 from holdfast.wire.request import Request
-from holdfast.wire.xml import Element, malformed, parse_xml
+from holdfast.xml import Element, malformed, parse_xml
 
 STORAGE_CLASSES = frozenset(
     {

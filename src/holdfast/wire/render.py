@@ -14,7 +14,7 @@ from holdfast.model import Checksum, ChecksumType
 from holdfast.wire import render_xml
 from holdfast.wire.conditions import http_date
 from holdfast.wire.request import Request
-from holdfast.wire.xml import document, element, legible
+from holdfast.xml import document, element, legible
 
 Headers = list[tuple[str, str]]
 

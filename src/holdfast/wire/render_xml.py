@@ -7,7 +7,7 @@ from holdfast import s3
 from holdfast.model import Algorithm, Checksum, ChecksumType, Part, Version
 from holdfast.wire.conditions import iso_date
 from holdfast.wire.parse import OWNER_NAME, encode_token
-from holdfast.wire.xml import element, encode_key, escape, legible
+from holdfast.xml import element, encode_key, escape, legible
 
 _DEFAULT_REGION = "us-east-1"
 """The region that GetBucketLocation answers with an empty element, as it always did."""

@@ -17,9 +17,7 @@ from functools import lru_cache
 
 from holdfast.errors import S3Error
 from holdfast.limits import CLOCK_SKEW_S, PARSED_MEMORY, PRESIGN_EXPIRY_S
-from holdfast.wire.conditions import parse_http_date
-from holdfast.wire.request import Request
-from holdfast.wire.signing import (
+from holdfast.signing import (
     ALGORITHM,
     SERVICE,
     TERMINAL,
@@ -36,6 +34,8 @@ from holdfast.wire.signing import (
     string_to_sign,
     trailer_signature,
 )
+from holdfast.wire.conditions import parse_http_date
+from holdfast.wire.request import Request
 
 __all__ = [
     "Payload",

@@ -1,6 +1,6 @@
-"""The one door to XML: bounded trees out of request bodies, and text that replies are built from.
+"""The one door to XML: bounded trees out of bodies, and text that bodies are built from.
 
-`parse_xml` reads a body piece by piece and stops at the first limit that it passes; document types, entities and
+Clients send XML to us, and grids answer us with it. `parse_xml` reads a body piece by piece and stops at the first limit that it passes; document types, entities and
 external references are refused. It raises S3Error `MalformedXML` and nothing else, whatever the bytes are.
 Names are compared without their namespace, because clients use S3's, none, or one of their own.
 
@@ -92,10 +92,10 @@ def malformed(detail: str) -> S3Error:
     return S3Error("MalformedXML", detail=detail)
 
 
-def parse_xml(body: bytes, root: str) -> Element:
-    """The tree of `body`, whose outermost element must be called `root`. Raises S3Error MalformedXML."""
-    if len(body) > XML_BYTES:
-        raise malformed(f"more than {XML_BYTES} bytes")
+def parse_xml(body: bytes, *roots: str, limit_bytes: int = XML_BYTES) -> Element:
+    """The tree of `body`, whose outermost element must be one of `roots`. Raises S3Error MalformedXML."""
+    if len(body) > limit_bytes:
+        raise malformed(f"more than {limit_bytes} bytes")
     tree = _Tree()
     try:
         parser = DefusedXMLParser(target=tree, forbid_dtd=True)
@@ -104,8 +104,8 @@ def parse_xml(body: bytes, root: str) -> Element:
         parser.close()
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise malformed(str(error)) from error
-    if tree.root is None or tree.root.name != root:
-        raise malformed(f"the outermost element is not {root}")
+    if tree.root is None or tree.root.name not in roots:
+        raise malformed(f"the outermost element is not {' or '.join(roots)}")
     return tree.root
 
 
