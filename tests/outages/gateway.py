@@ -98,6 +98,10 @@ class Gateway:
             self._process.kill()
             self._process.wait()
 
+    def wrote(self, text: str) -> bool:
+        """Whether it ever wrote this."""
+        return text in self._log.read_text(errors="replace")
+
     def log(self) -> str:
         """The end of what it wrote."""
         with self._log.open("rb") as log:
