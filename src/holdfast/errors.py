@@ -111,6 +111,10 @@ CODES: Mapping[str, Code] = _table(
 )
 
 
+NO_ROOM = "There is no room left to keep more. Try again later."
+"""Message of a SlowDown that is no matter of the client's rate."""
+
+
 class S3Error(Exception):
     """An answer other than success. `code` is a row of CODES; `fields` become elements of the XML body.
 

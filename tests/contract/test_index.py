@@ -66,17 +66,24 @@ def test_buckets_are_created_found_listed_and_deleted(run: Run) -> None:
     run(scenario)
 
 
-def test_a_bucket_with_objects_or_uploads_is_not_deleted(run: Run) -> None:
+def test_a_bucket_with_objects_is_not_deleted_and_uploads_end_with_theirs(run: Run) -> None:
     async def scenario(bench: Workbench) -> None:
         await bench.put("k")
         with refused("BucketNotEmpty"):
             await bench.index.delete_bucket(BUCKET)
-        await bench.delete("k")
         await bench.index.create_upload(upload_of("k", "u"))
+        await bench.index.put_part(BUCKET, "k", "u", part_of(1, "file-1"))
         with refused("BucketNotEmpty"):
             await bench.index.delete_bucket(BUCKET)
-        await bench.index.abort_upload(BUCKET, "k", "u")
-        await bench.index.delete_bucket(BUCKET)
+        assert (await bench.index.upload(BUCKET, "k", "u")).upload_id == "u"  # A refusal ends nothing.
+        await bench.delete("k")
+        await bench.index.create_upload(upload_of("other", "v"))
+        assert await bench.index.delete_bucket(BUCKET) == ("file-1",)
+        usage = await bench.index.usage()
+        assert (usage.uploads, usage.spool_bytes) == (0, 0)
+        await bench.index.create_bucket(Bucket(BUCKET, 2, ""))
+        with refused("NoSuchUpload"):
+            await bench.index.upload(BUCKET, "k", "u")
 
     run(scenario)
 

@@ -269,6 +269,7 @@ def test_an_unknown_name_is_refused_with_its_place_and_a_hint(tmp_path: Path, te
         ("[server]\ndrain = 30\n", "[server] drain"),
         ('[server]\ndomain = "http://x"\n', "[server] domain"),
         ('[spool]\nlimit = "lots"\n', "[spool] limit"),
+        ('[server]\nregion = "a b"\n', "[server] region"),
         ('[log]\nlevel = "loud"\n', "debug, info, warning or error"),
         ('[log]\nrequests = "yes"\n', "without quotes"),
         ('[index]\nurl = "postgresql://x"\n', "not available yet"),
@@ -370,6 +371,7 @@ TWO = GRID.format("x", "x") + GRID.format("y", "y")
         ("[policy.p]\nack = 3\n", "3 grids cannot hold a write: this policy has 2."),
         ('[[bucket]]\nname = "photos"\npolicy = "vitl"\n[policy.vital]\n', "Did you mean vital?"),
         ('[[bucket]]\nname = "photos"\npolicy = "standard"\n' * 2, "mentioned twice"),
+        ('[spool]\nlimit = "0"\n', "no write can be taken"),
         ('[[bucket]]\nname = "My_Photos"\npolicy = "standard"\n', "3 to 63 lower-case letters"),
     ],
 )
@@ -436,10 +438,10 @@ def test_doubtful_choices_are_warned_of(tmp_path: Path) -> None:
         '[server]\nadmin = "0.0.0.0:9001"\n'
         + GRID.format("x", tmp_path / "x").replace("url", 'domain = ["disk"]\nurl')
         + GRID.format("y", tmp_path / "y").replace("url", 'domain = ["disk"]\nurl')
-        + '[policy.alone]\ngrids = ["x"]\n[policy.idle]\noutage = "refuse"\n'
+        + '[policy.alone]\ngrids = ["x"]\n[policy.idle]\noutage = "refuse"\n[spool]\nlimit = "1GiB"\n'
     )
     told = "\n".join(warnings(good(tmp_path, text)))
-    for part in ("asks for no password", "fail together", "one grid", "no effect", "one file system"):
+    for part in ("asks for no password", "fail together", "one grid", "no effect", "one file system", "larger bodies"):
         assert part in told
 
 

@@ -80,7 +80,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path, damage: str) -> N
     path.write_text(damage)
     with pytest.raises(ConfigError, match="damaged or not an index") as refusal:
         open_once(path)
-    assert "rebuild" in refusal.value.remedy
+    assert "Delete nothing" in refusal.value.remedy
     assert path.read_text() == damage
 
 

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 
+from holdfast.config.notation import show_size
 from holdfast.config.settings import GridSettings, Settings
 from holdfast.errors import ConfigError
+from holdfast.limits import PUT_BYTES
 from holdfast.s3 import is_bucket_name
 
 
@@ -123,6 +125,12 @@ def _data(settings: Settings) -> Iterator[Problem]:
             yield where, f"{there} is not a directory.", "Choose a directory that is there or can be made."
         elif not os.access(there, os.W_OK | os.X_OK):
             yield where, f"{there} is not writable.", "Change its owner, or choose another directory."
+    if not settings.spool.limit:
+        yield (
+            "[spool] limit",
+            "without room in the spool no write can be taken.",
+            'Give it hours of writes, as in "64GiB".',
+        )
 
 
 def _existing(path: Path) -> Path:
@@ -146,6 +154,8 @@ def warnings(settings: Settings) -> list[str]:
     admin = settings.server.admin
     if admin is not None and not admin.loopback:
         found.append(f"server.admin = {admin}: whoever can connect there sees the status; it asks for no password.")
+    if settings.spool.limit < PUT_BYTES:
+        found.append(f"spool.limit = {show_size(settings.spool.limit)}: larger bodies are always refused.")
     found += _one_disk(settings)
     return found
 

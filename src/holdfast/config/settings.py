@@ -6,6 +6,7 @@ printed from these rows. Invariant: a setting has a default, or the table it sta
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final, get_type_hints
 
@@ -64,7 +65,14 @@ def _read_grid_url(raw: object) -> str:
     return str(text)
 
 
-_REGION: Final = Kind("text", TEXT.read)
+def _read_region(raw: object) -> str:
+    text = TEXT.read(raw)
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
+        raise Unreadable(f'"{text}" is not a region.', 'Use letters, digits and hyphens, as in "eu-central-1".')
+    return str(text)
+
+
+_REGION: Final = Kind("text", _read_region)
 _PLACE: Final = Kind("path", PATH.read, PATH.show)
 _INDEX_URL: Final = Kind("sqlite:FILE", _read_index_url)
 _GRID_URL: Final = Kind("folder:PATH", _read_grid_url)

@@ -191,8 +191,9 @@ class Index(Protocol):
         """Raises BucketAlreadyOwnedByYou."""
         ...
 
-    async def delete_bucket(self, name: str) -> None:
-        """Raises NoSuchBucket, BucketNotEmpty (objects or uploads are in it)."""
+    async def delete_bucket(self, name: str) -> tuple[str, ...]:
+        """Uploads in progress there are aborted; their spool files are released and returned. Raises NoSuchBucket,
+        BucketNotEmpty (objects are in it)."""
         ...
 
     async def bucket(self, name: str) -> Bucket:

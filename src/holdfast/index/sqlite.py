@@ -118,8 +118,8 @@ class SqliteIndex:
     async def create_bucket(self, bucket: Bucket) -> None:
         await self._committer.submit(buckets.create, bucket)
 
-    async def delete_bucket(self, name: str) -> None:
-        await self._committer.submit(buckets.delete, name)
+    async def delete_bucket(self, name: str) -> tuple[str, ...]:
+        return await self._committer.submit(buckets.delete, name)
 
     async def bucket(self, name: str) -> Bucket:
         with _READING:

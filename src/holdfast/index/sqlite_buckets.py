@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 
 from holdfast.errors import S3Error
+from holdfast.index import sqlite_uploads as uploads
 from holdfast.index.sqlite_batch import Batch
 from holdfast.model import Bucket
 
@@ -32,14 +33,15 @@ def create(batch: Batch, bucket: Bucket) -> None:
         )
 
 
-def delete(batch: Batch, name: str) -> None:
-    """Raises NoSuchBucket, BucketNotEmpty."""
+def delete(batch: Batch, name: str) -> tuple[str, ...]:
+    """Uploads in progress end with it, and their spool files are released. Raises NoSuchBucket, BucketNotEmpty."""
     number = batch.bucket(name)
-    for table in ("object", "upload"):
-        if batch.execute(f"SELECT 1 FROM {table} WHERE bucket = ? LIMIT 1", (number,)).get is not None:
-            raise S3Error("BucketNotEmpty", fields={"BucketName": name})
+    if batch.execute("SELECT 1 FROM object WHERE bucket = ? LIMIT 1", (number,)).get is not None:
+        raise S3Error("BucketNotEmpty", fields={"BucketName": name})
+    released = uploads.abort_all(batch, number)
     batch.execute("UPDATE bucket SET deleted_ms = ? WHERE id = ?", (batch.now_ms, number))
     batch.buckets_changed()
+    return released
 
 
 def number(connection: apsw.Connection, name: str) -> int:

@@ -138,7 +138,9 @@ def _refusals(path: Path) -> Iterator[None]:
         raise ConfigError(
             where,
             f"the file is damaged or not an index ({trouble}).",
-            "Restore it from a snapshot, or move it away and rebuild the index from the grids.",
+            "Delete nothing: the grids hold what was not owed to them as plain files under their own names. Put a backup of the index back "
+            "together with its -wal file, or recover the file with `sqlite3 index.db .recover`. To go on without it, move the data "
+            "directory aside, start with new and empty grids, and copy the objects in from the old ones with any S3 client.",
         ) from trouble
     except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError, apsw.AuthError) as trouble:
         raise ConfigError(

@@ -131,6 +131,15 @@ def abort(batch: Batch, bucket: str, key: bytes, upload_id: str) -> tuple[str, .
     return release(batch, upload)
 
 
+def abort_all(batch: Batch, bucket: int) -> tuple[str, ...]:
+    """Forget all uploads of a bucket, by its number."""
+    released: list[str] = []
+    for (upload,) in batch.execute("SELECT number FROM upload WHERE bucket = ?", (bucket,)).fetchall():
+        _forget(batch, upload)
+        released += release(batch, upload)
+    return tuple(released)
+
+
 def _forget(batch: Batch, upload: int) -> None:
     batch.execute("DELETE FROM part WHERE upload = ?", (upload,))
     batch.execute("DELETE FROM upload WHERE number = ?", (upload,))

@@ -16,7 +16,7 @@ from typing import Any, Final
 from holdfast import s3
 from holdfast.clock import Clock
 from holdfast.crew import CrewFull
-from holdfast.errors import GridError, QuorumMissed, S3Error
+from holdfast.errors import NO_ROOM, GridError, QuorumMissed, S3Error
 from holdfast.events import RequestEnded, Teller
 from holdfast.index.interface import CommitUnknown
 from holdfast.limits import PATIENCE_S, XML_BYTES
@@ -272,6 +272,6 @@ def _answer_for(trouble: Exception) -> S3Error:
         case CrewFull():
             return S3Error("SlowDown", detail=str(trouble))
         case OSError() if trouble.errno in _FULL:
-            return S3Error("SlowDown", "There is no room left to keep more. Try again later.", detail=str(trouble))
+            return S3Error("SlowDown", NO_ROOM, detail=str(trouble))
         case _:
             return S3Error("InternalError", detail="".join(traceback.format_exception(trouble)))

@@ -16,7 +16,7 @@ from pathlib import Path
 from holdfast.clock import Clock
 from holdfast.crew import Crew, CrewFull
 from holdfast.digests import crc32c
-from holdfast.errors import S3Error
+from holdfast.errors import NO_ROOM, S3Error
 from holdfast.limits import (
     FREE_SPACE_AGE_S,
     INLINE_BYTES,
@@ -82,6 +82,7 @@ class Spool:
         if wanted > self.limit_bytes:
             raise S3Error(
                 "SlowDown",
+                NO_ROOM,
                 detail=f"spool: {wanted} bytes would be over its limit of {self.limit_bytes}; grids are behind or down",
             )
         now_s = self._clock.monotonic_s()
@@ -91,7 +92,7 @@ class Spool:
         disk = os.statvfs(self.root)
         coming = self._arriving - self._arrived + size_bytes
         if disk.f_bavail * disk.f_frsize < coming + SPOOL_RESERVE_BYTES:
-            raise S3Error("SlowDown", detail=f"spool: the file system of {self.root} is almost full")
+            raise S3Error("SlowDown", NO_ROOM, detail=f"spool: the file system of {self.root} is almost full")
 
     async def reader(self, identifiers: Iterable[str]) -> "Reader":
         """Open spooled files for reading. Raises OSError (FileNotFoundError when one was released)."""

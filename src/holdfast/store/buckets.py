@@ -50,8 +50,8 @@ async def head_bucket(site: Site, ask: HeadBucket, region: str) -> BucketHead:
 
 
 async def delete_bucket(site: Site, ask: DeleteBucket) -> Done:
-    """Remove an empty bucket. Raises BucketNotEmpty."""
-    await site.index.delete_bucket(ask.bucket)
+    """Remove an empty bucket; multipart uploads in progress end with it. Raises BucketNotEmpty."""
+    await site.spool.release(await site.index.delete_bucket(ask.bucket))
     return Done()
 
 

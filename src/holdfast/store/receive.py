@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from holdfast.copies.site import Site
 from holdfast.digests import block_crcs, checksum_text, crc32c
-from holdfast.errors import S3Error
+from holdfast.errors import NO_ROOM, S3Error
 from holdfast.index.interface import SpoolFile
 from holdfast.limits import BLOCK_BYTES, INLINE_BYTES, PUT_BYTES
 from holdfast.model import Algorithm, Checksum, Part, Value
@@ -95,7 +95,7 @@ async def _receive_spooled(site: Site, body: Body, expected: Expected, pieces: l
         return _verify_spooled(body, expected, incoming, algorithms)
     except OSError as trouble:
         await _abandon(incoming)
-        raise S3Error("SlowDown", detail=f"spool: {trouble}") from trouble
+        raise S3Error("SlowDown", NO_ROOM, detail=f"spool: {trouble}") from trouble
     except BaseException:
         await _abandon(incoming)
         raise

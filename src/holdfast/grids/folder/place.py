@@ -63,8 +63,8 @@ class FolderPlace:
         if taken:
             if not known:
                 raise self._deny(
-                    "it belongs to another index. Give this grid an empty directory; or, if that index is gone for good, "
-                    f"remove {self._show(_IDENTITY)} and everything else there"
+                    "it belongs to another index, and its files may be somebody's only copy: leave them. Start with that index, or "
+                    "give this grid an empty directory and copy the objects in from here; they are plain files"
                 )
             if taken != known:
                 raise self._missing(f"it is marked as {taken} and should be {known}: is something else mounted there?")
