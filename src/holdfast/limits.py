@@ -128,6 +128,9 @@ DRAIN_S: Final = 30.0
 # --- index ---
 COMMIT_BATCH: Final = 128
 """Changes that share one commit (one fsync)."""
+COMMIT_GATHER: Final = 8
+"""From this many changes on, the next commit waits up to COMMIT_GATHER_S for those that were just answered to come back."""
+COMMIT_GATHER_S: Final = 0.005
 COMMIT_SLICE: Final = 16
 """Changes applied before the event loop gets its turn again."""
 COMMIT_QUEUE: Final = 4096

@@ -146,6 +146,24 @@ def test_concurrent_changes_share_commits(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_writers_that_began_apart_come_to_share_their_commits(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path) as made:
+
+            async def writer(name: int) -> None:
+                for number in range(20):
+                    await made.put(f"k{name}-{number}")
+
+            early = [task(writer(name)) for name in range(8)]
+            for _ in range(3):
+                await asyncio.sleep(0)  # The early ones have a commit to themselves.
+            await asyncio.gather(*early, *[writer(name) for name in range(8, 16)])
+            assert made.batches()[0] == 8
+            assert 16 in made.batches()
+
+    asyncio.run(main())
+
+
 def test_a_refused_change_writes_nothing_and_the_others_are_committed(tmp_path: Path) -> None:
     async def main() -> None:
         async with opened(tmp_path) as made:

@@ -10,6 +10,7 @@ Processes take turns by `flock` on a file beside the index, so that nobody polls
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 from collections import deque
@@ -28,6 +29,8 @@ from holdfast.index.sqlite_batch import Batch, GridBook, Steps
 from holdfast.index.sqlite_open import unavailable
 from holdfast.limits import (
     COMMIT_BATCH,
+    COMMIT_GATHER,
+    COMMIT_GATHER_S,
     COMMIT_QUEUE,
     COMMIT_SLICE,
     INDEX_CHECKPOINT_BYTES,
@@ -98,6 +101,10 @@ class Committer:
         self._closing = False
         self._locking: asyncio.Future[None] | None = None
         self._log_pages = 0
+        self._enough = 1
+        """Queued changes that wake the committer."""
+        self._expected = 0
+        self._gather_until_s = 0.0
         connection.set_wal_hook(self._logged)
         self._task = asyncio.create_task(self._run(), name="index committer")
 
@@ -125,7 +132,7 @@ class Committer:
             raise S3Error("SlowDown", detail=detail)
         future: asyncio.Future[Any] = self._loop.create_future()
         self._queue.append(_Change(apply, arguments, future, long))
-        if not self._awake.is_set():
+        if len(self._queue) >= self._enough:
             self._awake.set()
         return future
 
@@ -144,10 +151,23 @@ class Committer:
     async def _run(self) -> None:
         while not (self._closing and not self._queue):
             if self._queue:
+                await self._gather()
                 await self._commit_some()
             else:
+                self._enough = 1
                 self._awake.clear()
                 await self._awake.wait()
+
+    async def _gather(self) -> None:
+        """Let those whose changes were just committed come back with their next ones, so that all of them share a commit
+        again instead of waiting for each other's. Waits no longer than that commit took."""
+        wait_s = self._gather_until_s - self._clock.monotonic_s()
+        if wait_s > 0 and len(self._queue) < self._expected and not self._closing:
+            self._enough = self._expected
+            self._awake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._awake.wait()
 
     async def _commit_some(self) -> None:
         """Commit up to COMMIT_BATCH queued changes together. Settles every one of them, whatever happens."""
@@ -172,7 +192,11 @@ class Committer:
         else:
             _settle(batch)
             if written:
-                self._teller.tell(Committed(len(batch), self._clock.monotonic_s() - started_s))
+                now_s = self._clock.monotonic_s()
+                came = min(COMMIT_BATCH, len(batch) + len(self._queue))
+                self._expected = came if came >= COMMIT_GATHER else 0
+                self._gather_until_s = now_s + min(COMMIT_GATHER_S, now_s - started_s)
+                self._teller.tell(Committed(len(batch), now_s - started_s))
         finally:
             if self._log_pages >= _CHECKPOINT_PAGES:
                 await self._checkpoint()
