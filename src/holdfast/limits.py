@@ -75,7 +75,9 @@ TRAILER_BYTES: Final = 8 * KIB
 SIGNING_KEYS: Final = 256
 """Derived signing keys that are remembered: one per secret, day and region, four HMACs each."""
 PARSED_MEMORY: Final = 2048
-"""Parsed Authorization headers, dates and the like that are remembered, per kind: each is the same for many requests."""
+"""Parsed Authorization headers, parameters, dates and the like that are remembered, per kind: each is the same for many requests."""
+PARSED_CHARS: Final = 2 * KIB
+"""What is longer than this is parsed each time instead of being remembered."""
 BODY_BUFFER_BYTES: Final = 512 * KIB
 """Received bytes that wait for the store before the socket is paused."""
 WRITE_BUFFER_BYTES: Final = 1 * MIB

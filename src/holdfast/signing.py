@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from holdfast.limits import SIGNING_KEYS
+from holdfast.limits import PARSED_CHARS, PARSED_MEMORY, SIGNING_KEYS
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 SERVICE = "s3"
@@ -51,9 +51,18 @@ def canonical_path(raw: bytes, decoded: str) -> str:
 
 def canonical_query(items: Iterable[tuple[str, str]]) -> str:
     """Decoded parameters as a query string: encoded, sorted by encoded name and value, duplicates kept."""
-    pairs = [(encode(name), encode(value)) for name, value in items]
+    pairs = [
+        (_known_pair if len(name) + len(value) <= PARSED_CHARS else _encode_pair)(name, value) for name, value in items
+    ]
     pairs.sort()
     return "&".join([f"{name}={value}" for name, value in pairs])
+
+
+def _encode_pair(name: str, value: str) -> tuple[str, str]:
+    return encode(name), encode(value)
+
+
+_known_pair = lru_cache(PARSED_MEMORY)(_encode_pair)
 
 
 def canonical_headers(names: Iterable[str], headers: Mapping[str, str]) -> str:

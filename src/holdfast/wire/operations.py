@@ -238,7 +238,11 @@ _SUBRESOURCES: Mapping[Scope, frozenset[str]] = {
     scope: frozenset(marker for row in OPERATIONS if row.scope is scope for marker in row.query) - _SELECTORS
     for scope in Scope
 }
-_LOOKED_AT = frozenset(row.header for row in OPERATIONS if row.header).union(OWNER_HEADERS)
+_MARKERS: Mapping[Scope, frozenset[str]] = {
+    scope: frozenset(marker for row in OPERATIONS if row.scope is scope for marker in row.query) for scope in Scope
+}
+_MARKING_HEADERS = frozenset(row.header for row in OPERATIONS if row.header)
+_LOOKED_AT = _MARKING_HEADERS.union(OWNER_HEADERS)
 
 
 def route(request: Request) -> Operation:
@@ -268,6 +272,8 @@ def _scope(request: Request) -> Scope:
 def _select(request: Request, headers: Mapping[str, str]) -> Operation | None:
     """The row with the most markers, all of which are there. None when a sub-resource has no such method."""
     query, method, scope = request.query, request.method, _scope(request)
+    if _MARKERS[scope].isdisjoint(query) and _MARKING_HEADERS.isdisjoint(headers):
+        return _PLAIN[scope].get(method)
     named = _SUBRESOURCES[scope].intersection(query)
     for row in _MARKED[scope]:
         if (

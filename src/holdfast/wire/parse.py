@@ -54,6 +54,18 @@ _CANNED_ACLS = frozenset(
 _PRIVATE_ACLS = frozenset({"private", "bucket-owner-full-control"})
 """What every object is anyway."""
 
+_OF_SIGNATURE = frozenset(
+    {
+        "X-Amz-Algorithm",
+        "X-Amz-Credential",
+        "X-Amz-Date",
+        "X-Amz-Expires",
+        "X-Amz-SignedHeaders",
+        "X-Amz-Signature",
+    }
+)
+"""Query parameters that say how a request was signed, and nothing of what it asks for."""
+
 _TOKEN_MARK = b"1"
 
 
@@ -64,7 +76,7 @@ def headers_of(request: Request) -> Mapping[str, str]:
     that of an empty one.
     """
     query = request.query
-    if "X-Amz-Signature" not in query:
+    if "X-Amz-Signature" not in query or _OF_SIGNATURE.issuperset(query):
         return request.headers
     hoisted: dict[str, str] = {}
     for name, value in query.items():

@@ -9,9 +9,10 @@ RFC 9112 section 3.2 (request targets); Amazon S3 User Guide, "Virtual hosting o
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from holdfast.errors import S3Error
-from holdfast.limits import KEY_BYTES
+from holdfast.limits import KEY_BYTES, PARSED_CHARS, PARSED_MEMORY
 from holdfast.s3 import is_bucket_name
 
 _HEX = {
@@ -141,12 +142,15 @@ def parse_request(
 
 def parse_query(raw: bytes) -> Pairs:
     """The decoded parameters in order. `+` is a blank here, as in forms; a lone name has the value "". Raises InvalidURI."""
-    items: Pairs = []
-    for field in raw.split(b"&"):
-        if field:
-            name, _, value = field.replace(b"+", b" ").partition(b"=")
-            items.append((_text(name), _text(value) if value else ""))
-    return items
+    return [_known_field(field) if len(field) <= PARSED_CHARS else _field(field) for field in raw.split(b"&") if field]
+
+
+def _field(raw: bytes) -> tuple[str, str]:
+    name, _, value = raw.replace(b"+", b" ").partition(b"=")
+    return _text(name), _text(value)
+
+
+_known_field = lru_cache(PARSED_MEMORY)(_field)
 
 
 def check_bucket_name(name: str) -> None:

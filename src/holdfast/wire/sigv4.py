@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from holdfast.errors import S3Error
-from holdfast.limits import CLOCK_SKEW_S, PARSED_MEMORY, PRESIGN_EXPIRY_S
+from holdfast.limits import CLOCK_SKEW_S, PARSED_CHARS, PARSED_MEMORY, PRESIGN_EXPIRY_S
 from holdfast.signing import (
     ALGORITHM,
     SERVICE,
@@ -47,8 +47,6 @@ __all__ = [
     "trailer_signature",
 ]
 
-_CLAIM_CHARS = 2048
-"""A longer Authorization header is parsed each time instead of being remembered."""
 _HEX64 = re.compile(r"[0-9a-fA-F]{64}")
 _DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
 _LAST_MS = 253_402_300_799_000
@@ -181,7 +179,7 @@ def _by_header(
         proof, _, rest = proof.partition(",")
         head = f"{head},{rest}"
     proof = proof.strip()
-    claim = _claim(head) if len(head) <= _CLAIM_CHARS else _parse_claim(head)
+    claim = _claim(head) if len(head) <= PARSED_CHARS else _parse_claim(head)
     if claim.region != region:
         raise _wrong_region(_malformed, claim.region, region)
 
@@ -268,7 +266,9 @@ def _by_query(request: Request, secret_of: Callable[[str], str | None], region: 
         )
     if query["X-Amz-Algorithm"] != ALGORITHM:
         raise _bad_query(f'X-Amz-Algorithm only supports "{ALGORITHM}"')
-    claim = _scoped(query["X-Amz-Credential"], query["X-Amz-SignedHeaders"], _bad_credential)
+    credential, signed = query["X-Amz-Credential"], query["X-Amz-SignedHeaders"]
+    known = len(credential) + len(signed) <= PARSED_CHARS
+    claim = (_query_claim if known else _scoped)(credential, signed, _bad_credential)
     if claim.region != region:
         raise _wrong_region(_bad_credential, claim.region, region)
 
@@ -286,11 +286,10 @@ def _by_query(request: Request, secret_of: Callable[[str], str | None], region: 
             f"X-Amz-Expires must be at least one second and at most a week: between 1 and {PRESIGN_EXPIRY_S} seconds"
         )
     until_ms = at_ms + int(expires) * 1000
-    times = {"X-Amz-Expires": expires, "Expires": _iso(until_ms), "ServerTime": _iso(now_ms)}
-    if now_ms > until_ms:
-        raise S3Error("AccessDenied", "Request has expired", fields=times)
-    if at_ms - now_ms > CLOCK_SKEW_S * 1000:
-        raise S3Error("AccessDenied", "Request is not valid yet", fields=times)
+    if now_ms > until_ms or at_ms - now_ms > CLOCK_SKEW_S * 1000:
+        what = "Request has expired" if now_ms > until_ms else "Request is not valid yet"
+        times = {"X-Amz-Expires": expires, "Expires": _iso(until_ms), "ServerTime": _iso(now_ms)}
+        raise S3Error("AccessDenied", what, fields=times)
 
     # The sender of the body is often not the signer and may add its digest, which can only make us stricter; a framing
     # of the body is another matter.
@@ -336,6 +335,9 @@ def _scoped(credential: str, signed: str, error: Callable[[str], S3Error]) -> _C
     if terminal != TERMINAL:
         raise error(f'incorrect terminal "{terminal}". This endpoint uses "{TERMINAL}".')
     return _Claim(access_key, day, region, f"{day}/{region}/{service}/{terminal}", signed)
+
+
+_query_claim = lru_cache(PARSED_MEMORY)(_scoped)
 
 
 def _wrong_region(error: Callable[[str], S3Error], given: str, region: str) -> S3Error:
