@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from holdfast.serve.exchange import ClientGone, Exchange
@@ -200,6 +200,7 @@ _pieces = st.sampled_from(
     cut=st.integers(0, 200),
     abrupt=st.booleans(),
 )
+@example(garbage=b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nGET / HTTP/1.1\r\n", cut=0, abrupt=False)
 def test_garbage_gets_4xx_or_nothing_and_the_next_client_is_served(garbage: bytes, cut: int, abrupt: bool) -> None:
     troubles: list[object] = []
 

@@ -396,7 +396,7 @@ class Connection(asyncio.Protocol):
         self._queue.clear()
         self._closing = True
         self._since = self._server.now_s
-        if self._receiving is None and not self._deaf:
+        if self._eof or (self._receiving is None and not self._deaf):
             self._transport.close()
             return
         self._receiving = None
