@@ -92,10 +92,11 @@ def _folders(settings: Settings) -> Iterator[Problem]:
         if folder.exists() and not folder.is_dir():
             yield _at(grid), f"{folder} is not a directory.", "Name a directory."
         own = {"the data directory": settings.data, "the index": settings.index_path, "the spool": settings.spool_path}
-        for what_is_there, place in own.items():
+        for what_is_there, place in (own | {"the cache": settings.cache_path}).items():
             if _same(folder, place) or _within(place, folder):
                 yield _at(grid), f"{what_is_there} lies in it.", "Give the grid a directory of its own."
-        for what_is_there, place in (("the spool", settings.spool_path), ("run files", settings.run_path)):
+        ours = {"the spool": settings.spool_path, "the cache": settings.cache_path, "run files": settings.run_path}
+        for what_is_there, place in ours.items():
             if _within(folder, place):
                 yield _at(grid), f"it lies among {what_is_there}.", "Give the grid a directory of its own."
 
