@@ -17,7 +17,7 @@ from holdfast.grids.folder import FolderGrid
 from holdfast.grids.grid import Grid
 from holdfast.grids.memory import MemoryGrid
 from holdfast.limits import BLOCK_BYTES, CACHE_BRIDGE, INLINE_BYTES, MIB
-from holdfast.model import GridState
+from holdfast.model import GridState, Place
 from holdfast.s3 import GetObject, RangeAsk
 from holdfast.testing.faults import Fault, Kind
 from tests.engine import BUCKET, Engine, engine
@@ -234,6 +234,42 @@ def test_what_a_grid_on_this_machine_has_is_kept_only_when_the_setting_says_so(t
     asyncio.run(main())
 
 
+def test_whatever_part_of_it_is_cached_or_was_lost_the_bytes_are_right(tmp_path: Path) -> None:
+    """Also when blocks vanish or rot after they were found."""
+
+    async def main() -> None:
+        troubled = Troubled()
+        dice = random.Random(11)
+        blocks = 9
+        async with troubled.engine(tmp_path, cache_bytes=ROOM) as made:
+            cache = made.site.cache
+            assert cache is not None
+            begin, mood = cache.begin, [0.0]
+
+            def losing(name: str, share: int) -> Any:
+                if dice.random() < mood[0]:
+                    for path in cached_files(tmp_path):
+                        if path.name == name:
+                            path.write_bytes(b"rot") if dice.random() < 0.5 else path.unlink()
+                return begin(name, share)
+
+            cache.begin = losing  # type: ignore[method-assign]
+            for number in range(40):
+                key, data = f"k{number}", os.urandom(blocks * BLOCK_BYTES - dice.randrange(BLOCK_BYTES))
+                await made.put(key, data)
+                await made.converge()
+                mood[0] = 0.0
+                for at in dice.sample(range(blocks), dice.randrange(blocks)):
+                    await part(made, key, at * BLOCK_BYTES, at * BLOCK_BYTES + 1)
+                await written(made)
+                mood[0] = dice.choice((0.0, 0.3, 1.0))
+                first = dice.randrange(len(data))
+                assert await part(made, key, first, len(data)) == data[first:]
+                assert await made.read(key) == data
+
+    asyncio.run(main())
+
+
 def test_the_limit_holds_under_parallel_load_and_every_answer_is_right(tmp_path: Path) -> None:
     async def main() -> None:
         troubled = Troubled()
@@ -274,6 +310,30 @@ def test_the_limit_holds_under_parallel_load_and_every_answer_is_right(tmp_path:
             hits, misses = asked(made)
             assert hits and misses and looked > 10
             assert made.site.cache.on, made.site.cache.reason
+
+    asyncio.run(main())
+
+
+def test_a_copy_is_repaired_from_the_cache_while_the_other_grid_is_down(tmp_path: Path) -> None:
+    async def main() -> None:
+        troubled = Troubled()
+        data = os.urandom(2 * BLOCK_BYTES)
+        async with troubled.engine(tmp_path, cache_bytes=ROOM) as made:
+            await made.put("k", data)
+            await troubled.converge(made)
+            await made.read("k")
+            before = asked(made)
+            troubled.faults["b"].inject(Fault(Kind.REFUSE))
+            await made.probe()
+            assert troubled.inner["a"].rot(Place(BUCKET, "k"), 5)
+            seat = made.site.seats["a"]
+            version = await made.site.index.get(BUCKET, "k")
+            assert version is not None
+            now_ms = made.site.clock.now_ms()
+            assert await made.site.index.suspect(BUCKET, "k", version.seq, seat.number, now_ms=now_ms)
+            await made.settle()
+            assert (await troubled.content("a"))["k"] == data
+            assert asked(made) == (before[0] + 2, before[1])
 
     asyncio.run(main())
 

@@ -5,16 +5,22 @@ they gave. Bytes come verified from both. What the index or the spool has, or a 
 and goes by it. Invariant: the blocks given are a prefix of those asked, in order, each once.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Final
 
 from holdfast.cache.cache import Cache
+from holdfast.cache.files import Lost
 from holdfast.cache.names import name_of, tag_of
 from holdfast.copies.blocks import Block
 from holdfast.copies.reading import NoCopy, read_blocks
 from holdfast.copies.site import Site
 from holdfast.limits import CACHE_BRIDGE, CACHE_WINDOW
 from holdfast.model import GridState, Place, Version
+
+_IN_HAND: Final = -1
+"""In place of a share: this very read has the block."""
 
 
 def read_through(
@@ -57,6 +63,8 @@ class _Through:
         self._route = route
         self._keep = keep
         self._hits = self._misses = self._hit_bytes = 0
+        self._in_hand = b""
+        """The first missing block, when it was fetched before its turn."""
 
     async def read(self, blocks: Sequence[Block]) -> AsyncGenerator[bytes, None]:
         """The blocks' bytes. Raises NoCopy when one of them is neither here nor to be had from a grid."""
@@ -69,7 +77,7 @@ class _Through:
                 ]
                 where = await self._cache.locate(names, count=self._keep)
                 if not start:
-                    await self._prove(window, where)
+                    await self._prove(window, names, where)
                 at = 0
                 while at < len(window):
                     source = self._cached if where[at] is not None else self._fetched
@@ -80,41 +88,46 @@ class _Through:
         finally:
             self._cache.asked(hits=self._hits, misses=self._misses, hit_bytes=self._hit_bytes)
 
-    async def _prove(self, window: Sequence[Block], where: Sequence[int | None]) -> None:
-        """When all grids are silent and the rest is not here, say so before the answer is begun, not in its middle."""
+    async def _prove(self, window: Sequence[Block], names: Sequence[str], where: list[int | None]) -> None:
+        """Before an answer is begun with what is here: fetch the first block that is not. If no grid has it, that is
+        said at once and not in the middle of the answer."""
         if where[0] is None or None not in where:
             return
-        seats = [self._site.seat(number) for number in self._route]
-        if any(seat is not None and seat.state is GridState.UP for seat in seats):
-            return
         gap = where.index(None)
-        missing = window[gap : gap + 1]
-        async for _ in read_blocks(self._site, self._place, self._version, missing, self._route):
-            pass
+        async for data in self._fetched(window[: gap + 1], names, where, gap):
+            self._in_hand = data
+            where[gap] = _IN_HAND
 
     async def _cached(
         self, window: Sequence[Block], names: Sequence[str], where: list[int | None], at: int
     ) -> AsyncGenerator[bytes, None]:
-        """Blocks from the cache, as far as they are there. One that is not after all is noted as missing."""
+        """Blocks that are here, as far as that goes. One that is not to be had after all is noted as missing."""
         ahead = None
         while at < len(window) and (share := where[at]) is not None:
-            reading = ahead or self._cache.begin(names[at], share)
-            ahead = None
-            if at + 1 < len(window) and (following := where[at + 1]) is not None:
-                ahead = self._cache.begin(names[at + 1], following)
-            data = await self._cache.finish(names[at], share, reading)
-            if data is None:
-                where[at] = None
-                return
-            self._hits += 1
-            self._hit_bytes += len(data)
-            yield data
+            reading = ahead or self._begin(names, where, at)
+            ahead = self._begin(names, where, at + 1)
+            if share == _IN_HAND:
+                yield self._in_hand
+            else:
+                data = await self._cache.finish(names[at], share, reading)
+                if data is None:
+                    where[at] = None
+                    return
+                self._hits += 1
+                self._hit_bytes += len(data)
+                yield data
             at += 1
+
+    def _begin(
+        self, names: Sequence[str], where: Sequence[int | None], at: int
+    ) -> "asyncio.Future[bytes | Lost] | None":
+        share = where[at] if at < len(where) else None
+        return None if share is None or share == _IN_HAND else self._cache.begin(names[at], share)
 
     async def _fetched(
         self, window: Sequence[Block], names: Sequence[str], where: Sequence[int | None], at: int
     ) -> AsyncGenerator[bytes, None]:
-        """A stretch of missing blocks from grids."""
+        """A stretch of missing blocks from grids. Ends early at a block that is here and that no grid gives."""
         wanted = window[at : gap_end(where, at)]
         source = read_blocks(self._site, self._place, self._version, wanted, self._route)
         try:
