@@ -110,6 +110,27 @@ def test_a_range_fetches_and_keeps_just_the_blocks_that_it_touches(tmp_path: Pat
     asyncio.run(main())
 
 
+def test_an_object_of_several_parts_is_cached_block_by_block(tmp_path: Path) -> None:
+    """Blocks do not lie at even places there: each part begins with a new one."""
+
+    async def main() -> None:
+        troubled = Troubled()
+        parts = [os.urandom(5 * MIB + 3), os.urandom(5 * MIB), os.urandom(7)]
+        data = b"".join(parts)
+        async with troubled.engine(tmp_path, cache_bytes=ROOM) as made:
+            await made.upload("parts", parts)
+            await troubled.converge(made)
+            assert await part(made, "parts", 5 * MIB, 6 * MIB) == data[5 * MIB : 6 * MIB + 1]
+            await written(made)
+            assert sorted(path.stat().st_size for path in cached_files(tmp_path)) == [3, BLOCK_BYTES]
+            assert await made.read("parts") == data
+            await all_down(troubled, made)
+            assert await made.read("parts") == data
+            assert await part(made, "parts", 10 * MIB, len(data)) == data[10 * MIB :]
+
+    asyncio.run(main())
+
+
 def test_only_what_is_missing_is_fetched(tmp_path: Path) -> None:
     async def main() -> None:
         troubled = Troubled()

@@ -19,7 +19,7 @@ def cross_check(settings: Settings, file: str) -> list[ConfigError]:
     """What makes these settings impossible, each with where it stands in `file`."""
     return [
         ConfigError(f"{file} {where}", what, remedy)
-        for found in (_names, _policies, _server, _folders, _data)
+        for found in (_names, _policies, _server, _folders, _cache, _data)
         for where, what, remedy in found(settings)
     ]
 
@@ -126,6 +126,13 @@ def _data(settings: Settings) -> Iterator[Problem]:
             yield where, f"{there} is not writable.", "Change its owner, or choose another directory."
 
 
+def _cache(settings: Settings) -> Iterator[Problem]:
+    cache = settings.cache_path
+    for name, place in (("the spool", settings.spool_path), ("the run files", settings.run_path)):
+        if _same(cache, place) or _within(cache, place) or _within(place, cache):
+            yield "[cache] path", f"{place} belongs to {name}.", "Give the cache a directory of its own."
+
+
 def _existing(path: Path) -> Path:
     while not os.path.lexists(path):
         path = path.parent
@@ -147,6 +154,8 @@ def warnings(settings: Settings) -> list[str]:
     admin = settings.server.admin
     if admin is not None and not admin.loopback:
         found.append(f"server.admin = {admin}: whoever can connect there sees the status; it asks for no password.")
+    if settings.cache.size and not os.access(there := _existing(settings.cache_path), os.W_OK | os.X_OK):
+        found.append(f"cache.path = {settings.cache_path}: {there} is not writable, so the cache will be off.")
     found += _one_disk(settings)
     return found
 
