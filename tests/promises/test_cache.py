@@ -331,6 +331,8 @@ def test_the_limit_holds_under_parallel_load_and_every_answer_is_right(tmp_path:
             hits, misses = asked(made)
             assert hits and misses and looked > 10
             assert made.site.cache.on, made.site.cache.reason
+            there = sum(-(-path.stat().st_size // PAGE_BYTES) * PAGE_BYTES for path in cached_files(tmp_path))
+            assert there == made.site.cache.gauges()["holdfast_cache_bytes"]
 
     asyncio.run(main())
 

@@ -224,6 +224,24 @@ def test_a_file_that_somebody_removed_is_a_miss(tmp_path: Path) -> None:
     run(tmp_path, visit)
 
 
+def test_a_read_that_came_too_late_does_not_lose_track_of_a_block_that_came_back(tmp_path: Path) -> None:
+    async def visit(bench: Bench) -> None:
+        (one, data), (two, other) = block(1), block(2)
+        await bench.keep(one, data)
+        bench.file(one).unlink()
+        reading = bench.cache.begin(one, 0)
+        assert reading is not None
+        await asyncio.wait([reading])
+        await bench.keep(two, other)
+        await bench.keep(one, data)
+        assert bench.file(one).exists()
+        assert await bench.cache.finish(one, 0, reading) is None
+        await bench.written()
+        assert bench.disk_bytes() == bench.cache.gauges()["holdfast_cache_bytes"]
+
+    run(tmp_path, visit, size_bytes=PAGE_BYTES)
+
+
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     strangers = [tmp_path / "0" / "00" / "notes.txt", tmp_path / "photo.jpg", tmp_path / "9" / "00" / "more.txt"]
     for path in strangers:

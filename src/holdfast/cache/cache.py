@@ -128,8 +128,9 @@ class Cache:
             self._teller.tell(CacheEvicted("damaged", 1))
         if share == self._worker:
             self._shelf.remove(name)
-        if data is not Lost.GONE:
-            # Whoever finds it may remove it: its worker believes the share to be fuller than it is, and finds out.
+        if share == self._worker or data is not Lost.GONE:
+            # Of ours also what is gone, since it may have come back meanwhile: what is not on the shelf must not be on the disk.
+            # Another worker believes to have it still, until it finds out as well.
             self._change("", b"", [name], share)
         return None
 
