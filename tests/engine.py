@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from holdfast.cache.cache import Cache
 from holdfast.clock import Clock, SystemClock
 from holdfast.copies.site import PolicyTerms, Seat, Site
 from holdfast.errors import S3Error
@@ -154,6 +155,9 @@ async def engine(
     bucket: bool = True,
     keep_inline_bytes: int = 1 << 30,
     clock: Clock | None = None,
+    cache_bytes: int = 0,
+    cache_age_s: float = 86_400.0,
+    cache_local: bool = False,
 ) -> AsyncIterator[Engine]:
     """A running engine on `folder`; opened again on the same folder it goes on where it stopped."""
     clock, teller = clock or SystemClock(), Teller()
@@ -163,6 +167,12 @@ async def engine(
     await index.open()
     spool = Spool(folder / "spool", limit_bytes=spool_bytes, clock=clock)
     spool.open()
+    cache = None
+    if cache_bytes:
+        cache = Cache(
+            folder / "cache", size_bytes=cache_bytes, age_s=cache_age_s, local=cache_local, clock=clock, teller=teller
+        )
+        await cache.step()
     names = tuple(grid.name for grid in grids)
     site = Site(
         index=index,
@@ -175,6 +185,7 @@ async def engine(
         teller=teller,
         keep_inline_bytes=keep_inline_bytes,
         holder=f"test/{clock.token(4).hex()}",
+        cache=cache,
     )
     await attach_all(site)
     made = Engine(site, Store(site, owner="owner", region="us-east-1"), events)
@@ -185,6 +196,8 @@ async def engine(
     finally:
         for grid in grids:
             await grid.close()
+        if cache is not None:
+            await cache.close()
         await index.close()
         spool.close()
 

@@ -12,13 +12,14 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import uvloop
 
 from holdfast import __version__
+from holdfast.cache.cache import Cache
 from holdfast.clock import Clock
 from holdfast.config.credentials import Credentials
 from holdfast.config.settings import STANDARD, GridSettings, Settings
@@ -222,11 +223,29 @@ class Node:
         coated = put_on(place, breakers=breakers, clock=self._clock, teller=self._teller, deadline_s=grid.deadline)
         return Seat(coated, grid.url)
 
+    def _build_cache(self, seats: Sequence[Seat]) -> Cache | None:
+        """None when it is turned off, and when every grid is on this machine: then there is nothing to be gained."""
+        terms = self._settings.cache
+        if not terms.size or not (terms.local or any(not seat.grid.capabilities.local for seat in seats)):
+            return None
+        return Cache(
+            self._settings.cache_path,
+            size_bytes=terms.size,
+            age_s=terms.age,
+            local=terms.local,
+            clock=self._clock,
+            teller=self._teller,
+            worker=self._worker,
+            workers=self._settings.server.workers,
+        )
+
     def _build_site(self) -> Site:
+        seats = [self._build_seat(grid) for grid in self._settings.grid]
         return Site(
             index=self._index,
             spool=self._spool,
-            seats=[self._build_seat(grid) for grid in self._settings.grid],
+            seats=seats,
+            cache=self._build_cache(seats),
             policies=policy_terms(self._settings),
             default_policy=STANDARD,
             bucket_policies={bucket.name: bucket.policy for bucket in self._settings.bucket},
@@ -258,6 +277,8 @@ class Node:
         site = self._site
         catching_up = [CatchUp(site, seat, lane) for seat in site.seats.values() for lane in range(CATCHUP_LANES)]
         keepers: list[Keeper] = [self._publisher, *probes(site), *catching_up]
+        if site.cache is not None:
+            keepers.append(site.cache)
         if self._worker == 0:
             keepers += [
                 self._watch,
@@ -271,6 +292,7 @@ class Node:
         return {
             "holdfast_connections": self._server.connections,
             "holdfast_requests_in_progress": self._server.requests,
+            **(self._site.cache.gauges() if self._site.cache is not None else {}),
         }
 
     async def run(self, doors: Doors, tls: Tls | None, ready: Callable[[], None]) -> int:

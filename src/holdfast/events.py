@@ -101,6 +101,36 @@ class CopySuspected(Event, frozen=True):
     reason: str
 
 
+class CacheAsked(Event, frozen=True):
+    """A read was looked for in the cache: so many of its blocks came from there, so many did not."""
+
+    hits: int
+    misses: int
+    hit_bytes: int
+
+
+class CacheOffered(Event, frozen=True):
+    """A block that a grid gave was offered to the cache. `outcome` is admitted, rejected (not worth it) or dropped (too busy)."""
+
+    outcome: str
+
+
+class CacheEvicted(Event, frozen=True):
+    """Blocks left the cache. `reason` is room, age or damaged."""
+
+    reason: str
+    blocks: int
+
+
+class CacheMoved(Event, frozen=True):
+    """The cache was turned on or off."""
+
+    on: bool
+    reason: str
+    blocks: int = 0
+    size_bytes: int = 0
+
+
 class KeeperFailed(Event, frozen=True):
     """A keeper's unit of work raised something unexpected; it will be tried again."""
 

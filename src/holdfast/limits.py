@@ -183,6 +183,34 @@ FOLDER_TRIES: Final = 32
 FOLDER_LEFTOVER_AGE_S: Final = 24 * 3600
 """Staged files that nobody touched for this long belong to a process that died."""
 
+# --- read cache ---
+CACHE_BYTES: Final = 10 * GIB
+"""Default of `cache.size`; never more than what stays free beside it."""
+CACHE_AGE_S: Final = 30 * 24 * 3600
+"""Default of `cache.age`: a block is forgotten this long after it was brought here, so those of deleted objects are, too."""
+CACHE_FILES: Final = 256 * KIB
+"""Most blocks in one worker's share: each costs its memory about 400 bytes."""
+CACHE_THREADS: Final = 4
+"""Threads that read it; a hung disk of its own must not take those of the spool."""
+CACHE_WAITING: Final = 1024
+"""Reads that may wait for them; what is beyond that comes from a grid."""
+CACHE_QUEUE_BYTES: Final = 32 * MIB
+"""Blocks that wait to be written; beyond that they are not kept."""
+CACHE_DEADLINE_S: Final = 2.0
+"""A block that takes longer comes from a grid; when nothing at all came for so long, the cache is off."""
+CACHE_RETRY_S: Final = 60.0
+"""Pause before a cache that is off is tried again."""
+CACHE_LOOK_S: Final = 5.0
+"""Interval at which free space is looked at."""
+CACHE_AGE_LOOK_S: Final = 3600.0
+"""Interval at which blocks that are too old are looked for."""
+CACHE_SLICE: Final = 500
+"""Blocks that are looked at before the event loop gets its turn again."""
+CACHE_WINDOW: Final = 1024
+"""Blocks of one read that are looked up at once."""
+CACHE_BRIDGE: Final = 2
+"""So many cached blocks between two missing ones are fetched with them: one request instead of two."""
+
 # --- health ---
 BREAKER_ROW: Final = 5
 """Silences in a row (over at least BREAKER_ROW_S) that open a breaker."""

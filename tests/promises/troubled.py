@@ -109,9 +109,12 @@ class Troubled:
             self.lagging[name].appear()
 
     @asynccontextmanager
-    async def engine(self, folder: Path, *, ack: int = 0, accept: bool = True) -> AsyncIterator[Engine]:
+    async def engine(
+        self, folder: Path, *, ack: int = 0, accept: bool = True, cache_bytes: int = 0
+    ) -> AsyncIterator[Engine]:
         """The engine on these grids; opened again it goes on where it stopped, as after a crash."""
-        async with engine(folder, self._coated(), ack=ack, accept=accept, clock=self.clock) as made:
+        grids = self._coated()
+        async with engine(folder, grids, ack=ack, accept=accept, clock=self.clock, cache_bytes=cache_bytes) as made:
             yield made
 
     def _coated(self) -> Sequence[Grid]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast import events
+from holdfast.cache.cache import Cache
 from holdfast.copies.site import PolicyTerms, Seat, Site
 from holdfast.errors import S3Error
 from holdfast.events import Teller
@@ -50,8 +51,8 @@ class Office:
             holder="me",
             keep_inline_bytes=GIB,
         )
-        gauges = {"holdfast_connections": 3.0, "holdfast_requests_in_progress": 2.0}
-        publisher = Publisher(self.tally, folder, worker=0, clock=self.clock, gauges=lambda: gauges)
+        self.gauges = {"holdfast_connections": 3.0, "holdfast_requests_in_progress": 2.0}
+        publisher = Publisher(self.tally, folder, worker=0, clock=self.clock, gauges=lambda: self.gauges)
         self.watch = Watch(
             self.site, clock=self.clock, publisher=publisher, policies=policies, inline_limit=GIB, node="here"
         )
@@ -175,6 +176,31 @@ def test_the_status_says_what_each_grid_is_owed_and_for_how_long(tmp_path: Path)
             assert grid["eta_s"] is None
         assert body["policies"] == [{"name": "standard", "grids": ["a", "b"], "ack": 1, "outage": "accept"}]
         assert [(worker["connections"], worker["requests"]) for worker in body["workers"]] == [(3, 2)]
+
+    open_office(tmp_path, visit)
+
+
+def test_the_status_tells_how_the_cache_does_and_why_it_is_off(tmp_path: Path) -> None:
+    async def visit(office: Office) -> None:
+        _, body = await office.json("/status")
+        assert body["cache"]["state"] == "off"
+        assert "every grid is on this machine" in body["cache"]["reason"]
+        clock, teller = office.clock, office.teller
+        cache = Cache(tmp_path / "cache", size_bytes=GIB, age_s=9.0, local=False, clock=clock, teller=teller)
+        office.site.cache = cache
+        office.gauges |= {"holdfast_cache_on": 1.0, "holdfast_cache_bytes": 7.0, "holdfast_cache_limit_bytes": 9.0}
+        await cache.step()
+        for event in (events.CacheAsked(3, 1, 700), events.CacheOffered("rejected"), events.CacheEvicted("age", 2)):
+            teller.tell(event)
+        _, body = await office.json("/status")
+        told = body["cache"]
+        assert (told["state"], told["size_bytes"], told["limit_bytes"]) == ("on", 7, 9)
+        assert (told["hits"], told["misses"], told["hit_bytes"]) == (3, 1, 700)
+        assert (told["offers"], told["evictions"]) == ({"rejected": 1}, {"age": 2})
+        office.gauges |= {"holdfast_cache_on": 0.0}
+        _, body = await office.json("/status")
+        assert (body["cache"]["state"], body["cache"]["reason"]) == ("off", "in some of the workers; the log says why")
+        await cache.close()
 
     open_office(tmp_path, visit)
 

@@ -26,7 +26,7 @@ from holdfast.config.credentials import Credentials
 from holdfast.config.load import load
 from holdfast.config.notation import Secret
 from holdfast.limits import GIB
-from holdfast.serve.status import Endpoint, GridStatus, PolicyStatus, Status, WorkerStatus
+from holdfast.serve.status import CacheStatus, Endpoint, GridStatus, PolicyStatus, Status, WorkerStatus
 
 PROGRAM = str(Path(sys.executable).with_name("holdfast"))
 
@@ -311,7 +311,7 @@ def grid(name: str, **fields: Any) -> GridStatus:
     return GridStatus(**(known | fields))
 
 
-def shown(*grids: GridStatus, width: int = 200) -> str:
+def shown(*grids: GridStatus, width: int = 200, cache: CacheStatus | None = None) -> str:
     from rich.console import Console
 
     status = Status(
@@ -332,6 +332,7 @@ def shown(*grids: GridStatus, width: int = 200) -> str:
         grids=grids,
         policies=(PolicyStatus("standard", ("a", "b"), 0, "accept"),),
         workers=(WorkerStatus(0, 17, 3, 2, 0.5),),
+        cache=cache or CacheStatus(),
     )
     console = Console(width=width, highlight=False)
     with console.capture() as captured:
@@ -360,6 +361,19 @@ def test_what_is_wrong_with_a_grid_is_readable_on_a_narrow_terminal() -> None:
     path = "/srv/a-rather-long-name-of-a-directory/grids/a"
     told = shown(grid("a", state="down", reason=f"{path}: the directory is missing", owed=5, eta_s=None), width=80)
     assert f"a: {path}: the directory" in told
+
+
+def test_status_shows_how_full_the_cache_is_and_what_it_is_good_for() -> None:
+    cache = CacheStatus("on", "", 3 * GIB, 4 * GIB, 3000, hits=900, misses=100)
+    line = next(line for line in shown(grid("a"), cache=cache).splitlines() if line.startswith("cache"))
+    for part in ("3.00 GiB", "4.00 GiB", "75%", "90% of 1,000 blocks were hits"):
+        assert part in line
+
+
+def test_status_says_why_the_cache_is_off() -> None:
+    told = shown(grid("a"), cache=CacheStatus("off", "/srv/cache [x]: Read-only file system"))
+    line = next(line for line in told.splitlines() if line.startswith("cache"))
+    assert "off: /srv/cache [x]: Read-only file system" in line
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,10 @@ EXAMPLES = {
     "index.url": "sqlite:other.db",
     "spool.path": "other",
     "spool.limit": "3GiB",
+    "cache.size": "5GiB",
+    "cache.path": "elsewhere",
+    "cache.age": "6d",
+    "cache.local": "true",
     "cache.inline": "4MiB",
     "log.level": "debug",
     "log.format": "json",
@@ -346,7 +350,21 @@ def test_a_grid_around_the_data_directory_is_refused(tmp_path: Path) -> None:
     assert any("the data directory lies in it" in told for told in found)
 
 
-@pytest.mark.parametrize("inside", ["spool/g", "run/g"])
+@pytest.mark.parametrize("path", ["spool", "spool/x", "run", "."])
+def test_the_cache_has_a_directory_of_its_own(tmp_path: Path, path: str) -> None:
+    told = problems(tmp_path, f'[cache]\npath = "{path}"\n')
+    assert any(problem.startswith("holdfast.toml [cache] path:") for problem in told)
+
+
+def test_a_cache_that_will_be_off_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "file").chmod(0o600)
+    text = f'[cache]\npath = "{tmp_path}/file/cache"\n'
+    assert any("the cache will be off" in told for told in warnings(good(tmp_path, text)))
+    assert not any("cache" in told for told in warnings(good(tmp_path, text + "size = 0\n")))
+
+
+@pytest.mark.parametrize("inside", ["spool/g", "run/g", "cache/g"])
 def test_a_grid_among_the_nodes_own_files_is_refused(tmp_path: Path, inside: str) -> None:
     assert "it lies among" in only(tmp_path, GRID.format("x", inside))
 

@@ -103,6 +103,8 @@ def test_lines_below_the_level_are_left_out(tmp_path: Path) -> None:
         (events.GridAttempt("left", "get", "unavailable", 3.0, detail="too slow"), "warning", ["left", "too slow"]),
         (events.DebtPostponed("left", "b", "k", 3, 4.0, "ENOSPC"), "info", ["left", "b", "k", "ENOSPC"]),
         (events.CopySuspected("left", "b", "k", "damaged"), "warning", ["left", "b", "k", "damaged"]),
+        (events.CacheMoved(True, "", 5, 77), "info", ["cache is on", "5", "77"]),
+        (events.CacheMoved(False, "no space left"), "warning", ["no space left"]),
         (events.KeeperFailed("scrub", "Traceback\n  here\nValueError: odd"), "error", ["scrub", "ValueError: odd"]),
         (events.Noted("serving", {"pid": 17}), "info", ["serving", "17"]),
     ],

@@ -67,6 +67,11 @@ def test_what_happens_at_grids_and_in_the_index_is_counted(tmp_path: Path) -> No
         events.DebtPostponed("a", "b", "k", 1, 1.0, "silent"),
         events.CopySuspected("a", "b", "k", "damaged"),
         events.KeeperFailed("scrub", "odd"),
+        events.CacheAsked(3, 1, 700),
+        events.CacheAsked(0, 2, 0),
+        events.CacheOffered("admitted"),
+        events.CacheOffered("rejected"),
+        events.CacheEvicted("age", 4),
         events.Noted("not counted"),
     ):
         tally.listen(event)
@@ -85,6 +90,12 @@ def test_what_happens_at_grids_and_in_the_index_is_counted(tmp_path: Path) -> No
     assert found["holdfast_debts_postponed_total", "a"] == 1
     assert found["holdfast_copies_suspected_total", "a"] == 1
     assert found["holdfast_keeper_failures_total", "scrub"] == 1
+    assert found["holdfast_cache_hits_total",] == 3
+    assert found["holdfast_cache_misses_total",] == 3
+    assert found["holdfast_cache_hit_bytes_total",] == 700
+    assert found["holdfast_cache_offers_total", "admitted"] == 1
+    assert found["holdfast_cache_offers_total", "rejected"] == 1
+    assert found["holdfast_cache_evictions_total", "age"] == 4
 
 
 def test_one_scrape_covers_all_workers(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from holdfast.clock import SystemClock
 from holdfast.config.settings import Settings
 from holdfast.errors import ConfigError
 from holdfast.model import DecodeError, from_json
-from holdfast.serve.status import Endpoint, GridStatus, Status, endpoint_path
+from holdfast.serve.status import CacheStatus, Endpoint, GridStatus, Status, endpoint_path
 
 _DEADLINE_S: Final = 10.0
 _WATCH_S: Final = 2.0
@@ -149,6 +149,7 @@ def render(status: Status) -> Group:
     fill = Table("Store", "Used", "Limit", "", box=None, pad_edge=False, header_style="bold")
     fill.add_row("spool", *_fill(status.spool_bytes, status.spool_limit))
     fill.add_row("inline", *_fill(status.inline_bytes, status.inline_limit))
+    fill.add_row("cache", *_cache_fill(status.cache))
     workers = Table("Worker", "Process", "Connections", "Requests", box=None, pad_edge=False, header_style="bold")
     for worker in status.workers:
         workers.add_row(str(worker.worker), str(worker.pid), str(worker.connections), str(worker.requests))
@@ -160,6 +161,17 @@ def _fill(used: int, limit: int) -> tuple[str, str, str]:
     share = used / limit if limit else 1.0
     color = "red" if share >= 0.9 else "yellow" if share >= 0.5 else "green"
     return bytes_text(used), bytes_text(limit), f"[{color}]{share:.0%}[/{color}]"
+
+
+def _cache_fill(cache: CacheStatus) -> tuple[str, str, str]:
+    if cache.state != "on":
+        reason = f": {escape(cache.reason)}" if cache.reason else ""
+        return bytes_text(cache.size_bytes), "-", f"[yellow]{escape(cache.state)}[/yellow]{reason}"
+    asked = cache.hits + cache.misses
+    hits = f", {cache.hits / asked:.0%} of {count_text(asked)} blocks were hits" if asked else ""
+    # A full cache is a good one: no color.
+    share = cache.size_bytes / cache.limit_bytes if cache.limit_bytes else 1.0
+    return bytes_text(cache.size_bytes), bytes_text(cache.limit_bytes), f"{share:.0%}{hits}"
 
 
 def _grids(status: Status) -> Table:

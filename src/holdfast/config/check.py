@@ -21,7 +21,7 @@ def cross_check(settings: Settings, file: str) -> list[ConfigError]:
     """What makes these settings impossible, each with where it stands in `file`."""
     return [
         ConfigError(f"{file} {where}", what, remedy)
-        for found in (_names, _policies, _server, _folders, _data)
+        for found in (_names, _policies, _server, _folders, _cache, _data)
         for where, what, remedy in found(settings)
     ]
 
@@ -94,10 +94,11 @@ def _folders(settings: Settings) -> Iterator[Problem]:
         if folder.exists() and not folder.is_dir():
             yield _at(grid), f"{folder} is not a directory.", "Name a directory."
         own = {"the data directory": settings.data, "the index": settings.index_path, "the spool": settings.spool_path}
-        for what_is_there, place in own.items():
+        for what_is_there, place in (own | {"the cache": settings.cache_path}).items():
             if _same(folder, place) or _within(place, folder):
                 yield _at(grid), f"{what_is_there} lies in it.", "Give the grid a directory of its own."
-        for what_is_there, place in (("the spool", settings.spool_path), ("run files", settings.run_path)):
+        ours = {"the spool": settings.spool_path, "the cache": settings.cache_path, "run files": settings.run_path}
+        for what_is_there, place in ours.items():
             if _within(folder, place):
                 yield _at(grid), f"it lies among {what_is_there}.", "Give the grid a directory of its own."
 
@@ -133,6 +134,13 @@ def _data(settings: Settings) -> Iterator[Problem]:
         )
 
 
+def _cache(settings: Settings) -> Iterator[Problem]:
+    cache = settings.cache_path
+    for name, place in (("the spool", settings.spool_path), ("the run files", settings.run_path)):
+        if _same(cache, place) or _within(cache, place) or _within(place, cache):
+            yield "[cache] path", f"{place} belongs to {name}.", "Give the cache a directory of its own."
+
+
 def _existing(path: Path) -> Path:
     while not os.path.lexists(path):
         path = path.parent
@@ -156,6 +164,8 @@ def warnings(settings: Settings) -> list[str]:
         found.append(f"server.admin = {admin}: whoever can connect there sees the status; it asks for no password.")
     if settings.spool.limit < PUT_BYTES:
         found.append(f"spool.limit = {show_size(settings.spool.limit)}: larger bodies are always refused.")
+    if settings.cache.size and not os.access(there := _existing(settings.cache_path), os.W_OK | os.X_OK):
+        found.append(f"cache.path = {settings.cache_path}: {there} is not writable, so the cache will be off.")
     found += _one_disk(settings)
     return found
 

@@ -142,8 +142,32 @@ class SpoolSettings(Value, frozen=True):
 
 
 class CacheSettings(Value, frozen=True):
-    """Bytes that are kept only to serve reads faster."""
+    """Bytes that are kept on this machine only to be read: faster, without a bill, and also while every grid is down."""
 
+    size: Annotated[
+        int,
+        Setting(
+            SIZE,
+            "Blocks (1MiB) that grids gave are kept on disk up to this sum of all workers, and never more than stays free on "
+            "its file system. A scan does not flush it. 0 turns it off.",
+        ),
+    ] = limits.CACHE_BYTES
+    path: Annotated[Path, Setting(_PLACE, "The directory of these blocks, relative to `data`.")] = Path("cache")
+    age: Annotated[
+        float,
+        Setting(
+            SOME_TIME,
+            "A block is dropped this long (to the hour) after it was fetched, however often it is read: so long may the bytes "
+            "of a deleted object lie here.",
+        ),
+    ] = float(limits.CACHE_AGE_S)
+    local: Annotated[
+        bool,
+        Setting(
+            FLAG,
+            "Also keep what a folder grid has. Worth it when the folder is a network mount or a much slower disk.",
+        ),
+    ] = False
     inline: Annotated[
         int,
         Setting(
@@ -266,6 +290,10 @@ class Settings(Value, frozen=True):
     @property
     def spool_path(self) -> Path:
         return self.data / self.spool.path
+
+    @property
+    def cache_path(self) -> Path:
+        return self.data / self.cache.path
 
     @property
     def run_path(self) -> Path:

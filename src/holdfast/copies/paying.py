@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from holdfast.copies.blocks import Block, all_blocks
-from holdfast.copies.reading import NoCopy, read_blocks, spool_is_sound, verify_copy
+from holdfast.copies.reading import NoCopy, spool_is_sound, verify_copy
 from holdfast.copies.site import Seat, Site
+from holdfast.copies.through import read_through
 from holdfast.crew import CrewFull
 from holdfast.digests import crc32c
 from holdfast.errors import Corrupt, GridError, Reason, Refused, Unavailable
@@ -63,7 +64,8 @@ class _Body:
 
     async def _stream(self) -> AsyncIterator[bytes]:
         try:
-            async for data in read_blocks(self._site, self._place, self._version, self._blocks, self._route):
+            source = read_through(self._site, self._place, self._version, self._blocks, self._route, keep=False)
+            async for data in source:
                 yield data
         except NoCopy as lost:
             raise Unavailable("copies", "get", str(lost), bucket=self._place.bucket, key=self._place.key) from lost

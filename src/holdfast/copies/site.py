@@ -8,6 +8,7 @@ the place behind it was replaced, and then the old number holds nothing for ever
 import asyncio
 from collections.abc import Callable, Sequence
 
+from holdfast.cache.cache import Cache
 from holdfast.clock import Clock
 from holdfast.errors import ConfigError, GridError, Reason, Refused
 from holdfast.events import GridMoved, Teller
@@ -61,6 +62,7 @@ class Site:
         teller: Teller,
         holder: str,
         keep_inline_bytes: int,
+        cache: Cache | None = None,
     ) -> None:
         self.index = index
         self.spool = spool
@@ -71,6 +73,8 @@ class Site:
         """Under this name debts are claimed; unique for the life of a process."""
         self.keep_inline_bytes = keep_inline_bytes
         """Inline bodies up to this sum are local copies; more of them are waiting for grids, or for the sweep."""
+        self.cache = cache
+        """Blocks that were fetched from grids; None when none are kept."""
         self.sweep_wanted = asyncio.Event()
         """Set when inline bodies that all grids hold may take the room of new ones."""
         self.pressure: Callable[[], int] = lambda: 0

@@ -128,6 +128,7 @@ class Log:
             events.GridMoved: self._grid_moved,
             events.DebtPostponed: self._debt_postponed,
             events.CopySuspected: self._copy_suspected,
+            events.CacheMoved: self._cache_moved,
             events.KeeperFailed: self._keeper_failed,
             events.Noted: lambda event: self.line("info", event.message, **event.fields),
         }
@@ -215,6 +216,12 @@ class Log:
         if self._admit("warning", "copy is wrong", event.grid):
             fields = {"grid": event.grid, "bucket": event.bucket, "key": event.key, "reason": event.reason}
             self.line("warning", "copy is wrong", **fields)
+
+    def _cache_moved(self, event: events.CacheMoved) -> None:
+        if event.on:
+            self.line("info", "cache is on", blocks=event.blocks, size=event.size_bytes)
+        else:
+            self.line("warning", "cache is off: reads go to the grids", reason=event.reason)
 
     def _keeper_failed(self, event: events.KeeperFailed) -> None:
         if self._admit("error", "keeper failed", event.keeper):

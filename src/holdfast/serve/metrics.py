@@ -52,6 +52,15 @@ _COUNTERS: Final = (
     Family("holdfast_debts_paid_bytes", "Bytes of the versions whose debts were paid.", ("grid",)),
     Family("holdfast_debts_postponed", "Payments that failed and will be tried again.", ("grid",)),
     Family("holdfast_copies_suspected", "Copies that were missing, changed or damaged.", ("grid",)),
+    Family("holdfast_cache_hits", "Blocks that were read from the cache."),
+    Family("holdfast_cache_misses", "Blocks that were looked for in the cache and came from a grid."),
+    Family("holdfast_cache_hit_bytes", "Bytes of the blocks that were read from the cache."),
+    Family(
+        "holdfast_cache_offers",
+        "Blocks from grids: admitted to the cache, rejected as not worth it (yet), dropped because too many waited.",
+        ("outcome",),
+    ),
+    Family("holdfast_cache_evictions", "Blocks that left the cache: for want of room, for age, damaged.", ("reason",)),
     Family("holdfast_keeper_failures", "Unexpected failures of keepers.", ("keeper",)),
 )
 _HISTOGRAMS: Final = (
@@ -65,6 +74,10 @@ _GAUGES: Final = (
     Family("holdfast_connections", "Open client connections."),
     Family("holdfast_requests_in_progress", "S3 requests in progress."),
     Family("holdfast_workers", "Workers that are alive."),
+    Family("holdfast_cache_on", "Workers whose share of the cache is in use."),
+    Family("holdfast_cache_bytes", "Bytes that cached blocks take on the disk."),
+    Family("holdfast_cache_limit_bytes", "What they may take now: `cache.size`, or less when the disk is full."),
+    Family("holdfast_cache_blocks", "Blocks in the cache."),
     Family("holdfast_breakers", "Workers that have the breaker in this state.", ("grid", "class", "state")),
 )
 _BOUNDS: Final = {family.name: family.bounds for family in _HISTOGRAMS}
@@ -103,6 +116,9 @@ class Tally:
             events.DebtPaid: self._debt_paid,
             events.DebtPostponed: lambda event: self._count("holdfast_debts_postponed", (event.grid,)),
             events.CopySuspected: lambda event: self._count("holdfast_copies_suspected", (event.grid,)),
+            events.CacheAsked: self._cache_asked,
+            events.CacheOffered: lambda event: self._count("holdfast_cache_offers", (event.outcome,)),
+            events.CacheEvicted: lambda event: self._count("holdfast_cache_evictions", (event.reason,), event.blocks),
             events.KeeperFailed: lambda event: self._count("holdfast_keeper_failures", (event.keeper,)),
         }
 
@@ -146,6 +162,13 @@ class Tally:
         self._count("holdfast_debts_paid", (event.grid, event.how))
         self._count("holdfast_debts_paid_bytes", (event.grid,), event.size_bytes)
         self._observe("holdfast_debt_lag_seconds", (event.grid,), event.lag_s)
+
+    def _cache_asked(self, event: events.CacheAsked) -> None:
+        if event.hits:
+            self._count("holdfast_cache_hits", (), event.hits)
+            self._count("holdfast_cache_hit_bytes", (), event.hit_bytes)
+        if event.misses:
+            self._count("holdfast_cache_misses", (), event.misses)
 
     def _count(self, name: str, labels: Labels, amount: float = 1) -> None:
         counts = self._counters[name]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast import __version__
+from holdfast.cache.cache import State
 from holdfast.clock import Clock
 from holdfast.copies.site import PolicyTerms, Seat, Site
 from holdfast.health.pace import Pace
@@ -39,6 +40,26 @@ class GridStatus(Value, frozen=True):
     paid_per_s: float
     breakers: dict[str, str]
     """Per class of operation, the worst state among the workers."""
+
+
+class CacheStatus(Value, frozen=True):
+    """The read cache of all workers. What was counted goes on across restarts."""
+
+    state: str = "off"
+    """on, opening, or off in at least one worker."""
+    reason: str = ""
+    """Why it is off."""
+    size_bytes: int = 0
+    limit_bytes: int = 0
+    """What it may take now: less than the setting when the disk is full."""
+    blocks: int = 0
+    hits: int = 0
+    misses: int = 0
+    hit_bytes: int = 0
+    offers: dict[str, int] = {}
+    """Blocks from grids, by what became of them: admitted, rejected, dropped."""
+    evictions: dict[str, int] = {}
+    """Blocks that left, by why: room, age, damaged."""
 
 
 class PolicyStatus(Value, frozen=True):
@@ -81,6 +102,7 @@ class Status(Value, frozen=True):
     grids: tuple[GridStatus, ...]
     policies: tuple[PolicyStatus, ...]
     workers: tuple[WorkerStatus, ...]
+    cache: CacheStatus = CacheStatus()
 
 
 class Endpoint(Value, frozen=True):
@@ -160,6 +182,7 @@ class Watch:
             inline_limit=self._inline_limit,
             spool_bytes=usage.spool_bytes,
             spool_limit=self._site.spool.limit_bytes,
+            cache=_cache(self._site, snapshots, living),
             grids=tuple(
                 self._grid(seat, by_grid.get(seat.number), living, now_ms) for seat in self._site.seats.values()
             ),
@@ -190,6 +213,37 @@ class Watch:
             paid_per_s=pace.per_s,
             breakers=_breakers(seat.name, living),
         )
+
+
+def _cache(site: Site, snapshots: Sequence[Snapshot], living: Sequence[Snapshot]) -> CacheStatus:
+    def gauge(name: str) -> int:
+        return int(sum(value for snapshot in living for _, value in snapshot.gauges.get(f"holdfast_cache_{name}", ())))
+
+    def counted(name: str) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for snapshot in snapshots:
+            for labels, amount in snapshot.counters.get(f"holdfast_cache_{name}", ()):
+                sums["".join(labels)] = sums.get("".join(labels), 0) + int(amount)
+        return sums
+
+    if site.cache is None:
+        state, reason = "off", "it is turned off, or every grid is on this machine"
+    elif site.cache.state is State.ON and gauge("on") < len(living):
+        state, reason = "off", "in some of the workers; the log says why"
+    else:
+        state, reason = site.cache.state.value, site.cache.reason
+    return CacheStatus(
+        state=state,
+        reason=reason,
+        size_bytes=gauge("bytes"),
+        limit_bytes=gauge("limit_bytes"),
+        blocks=gauge("blocks"),
+        hits=sum(counted("hits").values()),
+        misses=sum(counted("misses").values()),
+        hit_bytes=sum(counted("hit_bytes").values()),
+        offers=counted("offers"),
+        evictions=counted("evictions"),
+    )
 
 
 def _breakers(grid: str, living: Sequence[Snapshot]) -> dict[str, str]:

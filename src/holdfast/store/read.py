@@ -8,8 +8,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
 from holdfast.copies.blocks import Block, blocks_of, part_span, trim
-from holdfast.copies.reading import NoCopy, read_blocks
+from holdfast.copies.reading import NoCopy
 from holdfast.copies.site import Site
+from holdfast.copies.through import read_through
 from holdfast.digests import crc32c
 from holdfast.errors import S3Error
 from holdfast.limits import LIST_PAGE, READ_AGAIN
@@ -91,7 +92,7 @@ async def read_span(
     try:
         position = 0
         order = route(site, place.bucket, version)
-        async with aclosing(read_blocks(site, place, version, blocks, order)) as pieces:
+        async with aclosing(read_through(site, place, version, blocks, order)) as pieces:
             async for data in pieces:
                 yield trim(data, blocks[position], span)
                 position += 1
