@@ -5,8 +5,12 @@ and never fails the teller: a listener is a plain function that must return at o
 """
 
 from collections.abc import Callable
+from contextvars import ContextVar
 
 from holdfast.model import Value
+
+ERRAND: ContextVar[bool] = ContextVar("errand", default=False)
+"""True in what keepers do: nobody waits for it, so its latencies are no client's."""
 
 
 class Event(Value, frozen=True):
@@ -43,6 +47,8 @@ class GridAttempt(Event, frozen=True):
     elapsed_s: float
     size_bytes: int = 0
     detail: str = ""
+    errand: bool = False
+    """A keeper asked, not a client."""
 
 
 class BreakerMoved(Event, frozen=True):

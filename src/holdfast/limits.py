@@ -243,6 +243,14 @@ SCRUB_PAUSE_MAX_S: Final = 600.0
 DEBT_RETRY_S: Final = 1.0
 """First pause after a failed payment; doubles to DEBT_RETRY_MAX_S; with jitter."""
 DEBT_RETRY_MAX_S: Final = 60.0
+AHEAD_BYTES: Final = 8 * MIB
+"""A body from this size on is staged at remote grids while it arrives; below, one request after the commit costs less."""
+AHEAD_BODIES: Final = 16
+"""Bodies that one process stages at one grid while they arrive: each holds one of GRID_CONCURRENCY turns for as long as its client takes."""
+REST_MAX_S: Final = 300.0
+"""Longest rest that a grid can ask for with one reply: a mistaken `Retry-After` of days would be an outage of our own making."""
+DOUBT_S: Final = 30.0
+"""A change whose answer was lost may arrive this much later, ten times what it had to answer; until then nothing that came after it is believed."""
 UPLOAD_AGE_S: Final = 7 * 24 * 3600
 """A multipart upload without a new part for this long is swept."""
 SCRUB_INTERVAL_S: Final = 30 * 24 * 3600

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.index.interface import Delay, Payment
+from holdfast.index.interface import SEVERAL, Delay, Payment
 from tests.contract.index_bench import BUCKET, ENGINES, LEASE_MS, Maker, Workbench, payment_of
 
 Run = Callable[[Callable[[Workbench], Awaitable[None]]], None]
@@ -29,6 +29,78 @@ def run(engine: Maker, tmp_path: Path) -> Run:
         asyncio.run(main())
 
     return runner
+
+
+# --- changes in doubt ---
+
+
+def test_a_debt_remembers_that_a_change_may_have_happened_until_it_is_paid(run: Run) -> None:
+    async def scenario(bench: Workbench) -> None:
+        grid = bench.grids[0]
+        first = await bench.put("k")
+        [debt] = await bench.claim(grid)
+        assert (debt.doubt_ms, debt.doubt_seq) == (0, 0)
+        await bench.index.postpone([Delay(debt, bench.now_ms, "silent")])
+        [debt] = await bench.claim(grid)
+        assert debt.doubt_ms == 0, "a grid that certainly did not act leaves no doubt"
+        await bench.index.postpone([Delay(debt, bench.now_ms, "its answer was lost", doubt=True)])
+        since_ms = bench.now_ms
+        bench.pass_ms(10)
+        [debt] = await bench.claim(grid)
+        assert (debt.doubt_ms, debt.doubt_seq) == (since_ms, first.seq)
+        await bench.index.postpone([Delay(debt, bench.now_ms, "it is silent now")])
+        second = await bench.put("k", b"new")
+        [debt] = await bench.claim(grid)
+        assert (debt.doubt_ms, debt.doubt_seq, debt.seq) == (since_ms, first.seq, second.seq)
+        await bench.index.postpone([Delay(debt, bench.now_ms, "lost again", doubt=True)])
+        [debt] = await bench.claim(grid)
+        assert (debt.doubt_ms, debt.doubt_seq) == (bench.now_ms, SEVERAL)
+        await bench.index.settle([payment_of(debt)])
+        await bench.put("k", b"newer")
+        [debt] = await bench.claim(grid)
+        assert (debt.doubt_ms, debt.doubt_seq) == (0, 0)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("by", ["claim", "claim_key", "put", "release"])
+def test_a_holder_that_died_leaves_a_doubt(run: Run, by: str) -> None:
+    async def scenario(bench: Workbench) -> None:
+        grid = bench.grids[0]
+        first = await bench.put("k")
+        assert await bench.claim_key(grid, "k", "dead#1") is not None
+        died_ms = bench.now_ms + LEASE_MS
+        if by == "release":
+            assert await bench.index.release_leases("dead") == 1
+            died_ms = bench.now_ms
+        else:
+            bench.pass_ms(LEASE_MS + 5)
+        if by == "put":
+            until_ms = bench.now_ms + LEASE_MS
+            written = await bench.put("k", b"new", holder="me#1", claims=bench.grids, lease_until_ms=until_ms)
+            assert written.doubts == {grid: died_ms}, "whoever claims by writing hears of it too"
+            bench.pass_ms(LEASE_MS)
+            [debt] = await bench.claim(grid)
+            assert debt.doubt_seq == SEVERAL, "the second holder died as well"
+            return
+        debt = await bench.claim_key(grid, "k") if by == "claim_key" else (await bench.claim(grid))[0]
+        assert debt is not None
+        assert (debt.doubt_ms, debt.doubt_seq) == (died_ms, first.seq)
+
+    run(scenario)
+
+
+def test_a_holder_that_died_after_the_key_had_changed_worked_at_an_older_version(run: Run) -> None:
+    async def scenario(bench: Workbench) -> None:
+        grid = bench.grids[0]
+        await bench.put("k")
+        assert await bench.claim_key(grid, "k", "dead") is not None
+        await bench.put("k", b"new")
+        bench.pass_ms(LEASE_MS)
+        [debt] = await bench.claim(grid)
+        assert debt.doubt_seq == SEVERAL
+
+    run(scenario)
 
 
 # --- leases ---

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from holdfast.errors import ConfigError, S3Error
 from holdfast.keepers.scrub import Scrub
-from holdfast.limits import BLOCK_BYTES, INLINE_BYTES
+from holdfast.limits import BLOCK_BYTES, DOUBT_S, INLINE_BYTES
 from holdfast.model import Place
 from holdfast.s3 import GetObject, ListObjects
 from holdfast.testing.faults import OPERATIONS, Fault, Kind
@@ -151,6 +151,11 @@ class Outages(RuleBasedStateMachine):
     def recover(self, name: str) -> None:
         self.troubled.faults[name].heal()
         self.troubled.lagging[name].appear()
+
+    @rule(name=GRIDS)
+    def land(self, name: str) -> None:
+        """What was late arrives, unless it is so late that it never does."""
+        self.run(self.troubled.faults[name].land(DOUBT_S))
 
     @rule(key=KEYS)
     def rot(self, key: str) -> None:

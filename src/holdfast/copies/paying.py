@@ -17,11 +17,11 @@ from holdfast.copies.reading import NoCopy, read_blocks, spool_is_sound, verify_
 from holdfast.copies.site import Seat, Site
 from holdfast.crew import CrewFull
 from holdfast.digests import crc32c
-from holdfast.errors import Corrupt, GridError, Reason, Refused, Unavailable
+from holdfast.errors import Corrupt, GridError, Reason, Refused, Unavailable, Uncertain
 from holdfast.events import DebtPaid, DebtPostponed
-from holdfast.grids.grid import Label
+from holdfast.grids.grid import Label, Staged
 from holdfast.index.interface import Debt, Delay, Payment
-from holdfast.limits import BLOCK_BYTES, DEBT_RETRY_MAX_S, DEBT_RETRY_S, LEASE_S
+from holdfast.limits import BLOCK_BYTES, DEBT_RETRY_MAX_S, DEBT_RETRY_S, DOUBT_S, LEASE_S
 from holdfast.model import Place, Version
 
 T = TypeVar("T")
@@ -74,8 +74,9 @@ def _sound_inline(version: Version) -> bytes | None:
     return version.inline if version.inline is not None and crc32c(version.inline) == version.crc else None
 
 
-async def pay(site: Site, debt: Debt) -> Payment | Delay:
-    """Do what a claimed debt asks for. Never raises GridError: a failure is a Delay."""
+async def pay(site: Site, debt: Debt, staged: Awaitable[Staged] | None = None) -> Payment | Delay:
+    """Do what a claimed debt asks for. Never raises GridError: a failure is a Delay. `staged` is this version at the grid, or
+    on its way there."""
     seat = site.seat(debt.grid)
     if seat is None:
         return Delay(debt, site.clock.now_ms() + int(DEBT_RETRY_MAX_S * 1000), "this grid is not configured", False)
@@ -86,7 +87,7 @@ async def pay(site: Site, debt: Debt) -> Payment | Delay:
             await seat.grid.delete(place)
             payment, how = Payment(debt, None, policy.grids), "deleted"
         elif debt.grid in policy.grids:
-            bring = partial(_bring, site, seat, debt, debt.version, place)
+            bring = partial(_bring, site, seat, debt, debt.version, place, staged)
             # A large body takes its time, from the first look at its bytes on.
             etag, how = await (bring() if debt.version.size <= BLOCK_BYTES else _while_leased(site, debt, bring))
             payment = Payment(debt, etag, policy.grids)
@@ -100,22 +101,33 @@ async def pay(site: Site, debt: Debt) -> Payment | Delay:
             payment, how = Payment(debt, None, policy.grids), "deleted"
     except (GridError, OSError, CrewFull) as trouble:
         return _postpone(site, debt, trouble)
+    until_ms = _in_doubt_until_ms(seat, debt)
+    if until_ms > site.clock.now_ms() and not (how == "confirmed" and debt.doubt_seq == debt.seq):
+        # An older change may still arrive on top of this one: the bytes stay here, and the grid is looked at again.
+        holds = payment.etag is not None
+        return Delay(debt, until_ms, "an earlier change of it may still arrive", False, holds=holds)
     lag_s = max(0.0, (site.clock.now_ms() - debt.since_ms) / 1000)
     size = debt.version.size if debt.version is not None else 0
     site.teller.tell(DebtPaid(seat.name, debt.bucket, debt.key, size, lag_s, how))
     return payment
 
 
-async def _bring(site: Site, seat: Seat, debt: Debt, version: Version, place: Place) -> tuple[str, str]:
+async def _bring(
+    site: Site, seat: Seat, debt: Debt, version: Version, place: Place, ahead: Awaitable[Staged] | None
+) -> tuple[str, str]:
     """Make the grid hold this version; returns the grid's etag and how it came there."""
     layout = await site.index.layout(version.seq) if version.crc is None else None
     if version.crc is None and layout is None:
         raise Unavailable(seat.name, "stage", "the version was replaced meanwhile", shielded=True)
     blocks = list(all_blocks(version, layout))
-    if debt.attempts:
+    here = version.spooled or version.inline is not None or not version.size
+    if debt.doubt_ms or (debt.attempts and not here):
+        # It may hold the version already; and where nobody could give the bytes, the one that is owed them may have them.
         etag = await _read_back(site, debt.grid, place, version, blocks)
         if etag is not None:
             return etag, "confirmed"
+    if ahead is not None:
+        return await _publish(seat, await ahead), "copied"
     others = [copy.grid for copy in version.copies if copy.grid != debt.grid]
     last = version.spooled and await site.index.debt_of(debt.bucket, debt.key) == (debt.grid,)
     body = _Body(site, place, version, blocks, others, last=last)
@@ -123,17 +135,21 @@ async def _bring(site: Site, seat: Seat, debt: Debt, version: Version, place: Pl
     if body.files and not await spool_is_sound(site, blocks):
         body.without_files()
     how = "linked" if body.handover else "copied"
-    staged = await seat.grid.stage(place, body, label)
+    return await _publish(seat, await seat.grid.stage(place, body, label)), how
+
+
+async def _publish(seat: Seat, staged: Staged) -> str:
     try:
-        return await seat.grid.publish(staged), how
+        return await seat.grid.publish(staged)
     except GridError:
-        await _discard(seat, staged)
+        await discard(seat, staged)
         raise
 
 
-async def _discard(seat: Seat, staged: object) -> None:
+async def discard(seat: Seat, staged: Staged) -> None:
+    """Forget what was staged, if the grid can be asked."""
     try:
-        await seat.grid.discard(staged)  # type: ignore[arg-type]
+        await seat.grid.discard(staged)
     except GridError:
         return  # The grid removes what was staged and forgotten when it is next attached.
 
@@ -180,11 +196,23 @@ def _postpone(site: Site, debt: Debt, trouble: Exception) -> Delay:
     seat = site.seat(debt.grid)
     name = seat.name if seat is not None else str(debt.grid)
     counts = not (isinstance(trouble, Unavailable) and trouble.shielded)
+    silent = counts and isinstance(trouble, Unavailable | Uncertain) and trouble.grid == name
     delay_s = min(DEBT_RETRY_MAX_S, DEBT_RETRY_S * 2 ** min(debt.attempts, 16)) * (0.75 + site.clock.random() / 2)
     if isinstance(trouble, Unavailable):
         if trouble.grid == name:
             site.was_silent(debt.grid)
+            if trouble.retry_after_s:
+                site.asked_to_rest(debt.grid, trouble.retry_after_s)
         delay_s = max(delay_s, trouble.retry_after_s or 0.0) if counts else DEBT_RETRY_S
     reason = trouble.detail if isinstance(trouble, GridError) else str(trouble)
     site.teller.tell(DebtPostponed(name, debt.bucket, debt.key, debt.attempts + int(counts), delay_s, reason))
-    return Delay(debt, site.clock.now_ms() + int(delay_s * 1000), reason, counts)
+    due_ms = site.clock.now_ms() + int(delay_s * 1000)
+    return Delay(debt, due_ms, reason, counts, doubt=isinstance(trouble, Uncertain), silent=silent)
+
+
+def _in_doubt_until_ms(seat: Seat, debt: Debt) -> int:
+    """When an earlier change in doubt has arrived if it ever does; 0 when there is none. What a process on this machine
+    began ends with it, and is done in order before."""
+    if not debt.doubt_ms or seat.grid.capabilities.local:
+        return 0
+    return debt.doubt_ms + int(DOUBT_S * 1000)

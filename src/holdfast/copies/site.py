@@ -13,7 +13,7 @@ from holdfast.errors import ConfigError, GridError, Reason, Refused
 from holdfast.events import GridMoved, Teller
 from holdfast.grids.grid import Grid
 from holdfast.index.interface import Index, Usage
-from holdfast.limits import WAITING_AGE_S
+from holdfast.limits import REST_MAX_S, WAITING_AGE_S
 from holdfast.model import GridState, Redundancy, Value
 from holdfast.spool.spool import Spool
 
@@ -28,9 +28,9 @@ class PolicyTerms(Value, frozen=True):
 
 
 class Seat:
-    """One configured grid in this process. Mutated only by `Site`."""
+    """One configured grid in this process, and how it is doing."""
 
-    __slots__ = ("grid", "number", "reason", "since_ms", "state", "url")
+    __slots__ = ("arriving", "grid", "number", "reason", "rest_until_s", "since_ms", "state", "url")
 
     def __init__(self, grid: Grid, url: str) -> None:
         self.grid = grid
@@ -39,6 +39,10 @@ class Seat:
         self.state = GridState.UNKNOWN
         self.reason = "not asked yet"
         self.since_ms = 0
+        self.arriving = 0
+        """Bodies that this process stages there while they arrive."""
+        self.rest_until_s = float("-inf")
+        """The grid asked to be left alone until then (monotonic seconds): whatever can wait does."""
 
     @property
     def name(self) -> str:
@@ -196,6 +200,12 @@ class Site:
         seat = self._numbers.get(number)
         if seat is not None and seat.name in self._doubt_wakers:
             self._doubt_wakers[seat.name].set()
+
+    def asked_to_rest(self, number: int, rest_s: float) -> None:
+        """A grid said that it is asked too much, and for how long it wants to be left alone."""
+        seat = self._numbers.get(number)
+        if seat is not None:
+            seat.rest_until_s = max(seat.rest_until_s, self.clock.monotonic_s() + min(rest_s, REST_MAX_S))
 
     def note_debts(self) -> None:
         """A change left debts behind: catch-up need not wait for its next look."""

@@ -11,7 +11,7 @@ S3 preconditions are evaluated inside the transaction; they raise `S3Error`.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from holdfast.model import (
     ALWAYS,
@@ -24,6 +24,9 @@ from holdfast.model import (
     WriteCondition,
 )
 from holdfast.s3 import DeleteAsk, Page, Upload, UploadsPage
+
+SEVERAL: Final = -1
+"""In place of a sequence number: more than one change is in doubt."""
 
 
 class CommitUnknown(Exception):
@@ -53,6 +56,8 @@ class NewVersion(Value, frozen=True):
     crc: int | None = None
     layout: Layout | None = None
     spool: tuple[SpoolFile, ...] = ()
+    seq: int = 0
+    """A number that was reserved for it: it gets this one unless the key has changed since."""
     condition: WriteCondition = ALWAYS
     holder: str = ""
     claims: tuple[int, ...] = ()
@@ -68,6 +73,8 @@ class Written(Value, frozen=True):
     """Grids whose debts `holder` now has."""
     released: tuple[str, ...]
     """Spool files of the replaced version: nobody needs them any more, unlink them."""
+    doubts: dict[int, int] = {}
+    """Of the claimed, the grids where an earlier change is in doubt, and since when (ms)."""
 
 
 class Deleted(Value, frozen=True):
@@ -93,6 +100,11 @@ class Debt(Value, frozen=True):
     policy: str
     """Name of the bucket's policy."""
     version: Version | None
+    doubt_ms: int = 0
+    """When an earlier change of this key at this grid was given up, or its payer died, without knowing whether it
+    happened: it may have, and it may yet. 0: there is none."""
+    doubt_seq: int = 0
+    """The change that is in doubt; SEVERAL when there is more than one."""
 
 
 class Payment(Value, frozen=True):
@@ -112,6 +124,12 @@ class Delay(Value, frozen=True):
     reason: str
     counts: bool = True
     """False gives the debt back without counting an attempt."""
+    doubt: bool = False
+    """The grid may have acted, or may yet: the debt remembers since when."""
+    holds: bool = False
+    """The grid holds the version; only the doubt about an earlier change keeps the debt."""
+    silent: bool = False
+    """The grid itself was silent, or said that it is asked too much."""
 
 
 class Settled(Value, frozen=True):
@@ -212,6 +230,10 @@ class Index(Protocol):
 
     async def layout(self, seq: int) -> Layout | None:
         """Of a version that has one; None when that version is gone (overwritten meanwhile)."""
+        ...
+
+    async def reserve(self) -> int:
+        """A sequence number for a version that is not here yet. A number that is never used is never given again."""
         ...
 
     async def put(self, change: NewVersion) -> Written:

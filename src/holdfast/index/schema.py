@@ -155,4 +155,15 @@ STEPS: Final[tuple[Step, ...]] = (
         ) STRICT, WITHOUT ROWID;
         """,
     ),
+    Step(
+        "changes in doubt; small and large debts apart; debts that are stuck",
+        """
+        -- doubt_ms: when a change of this key at this grid was last given up without knowing whether it happened, 0: never.
+        -- doubt_seq: which change; -1 when there is more than one. Both end with the debt.
+        ALTER TABLE debt ADD COLUMN doubt_ms INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE debt ADD COLUMN doubt_seq INTEGER NOT NULL DEFAULT 0;
+        CREATE INDEX debt_size ON debt (grid, size > 1048576, due_ms);
+        CREATE INDEX debt_stuck ON debt (grid, seq) WHERE attempts >= 4;
+        """,
+    ),
 )

@@ -148,6 +148,9 @@ class SqliteIndex:
             data = self._reader.execute("SELECT data FROM layout WHERE seq = ?", (seq,)).get
         return None if data is None else objects.read_layout(data)
 
+    async def reserve(self) -> int:
+        return await self._committer.submit(Batch.next_seq)
+
     async def put(self, change: NewVersion) -> Written:
         return await self._committer.submit(objects.put, change, objects.blobs_of(change), self._node)
 

@@ -23,13 +23,12 @@ from holdfast.index.sqlite_objects import (
     release,
     version_of,
 )
-from holdfast.index.sqlite_owe import drop_debt, owe_more, owed
+from holdfast.index.sqlite_owe import doubted, drop_debt, owe_more, owed
 from holdfast.model import Copy, Version, pack
 
-DUE = (
-    "SELECT seq, bucket, key, since_ms, attempts FROM debt INDEXED BY debt_due"
-    " WHERE grid = ? AND due_ms <= ? ORDER BY due_ms LIMIT ?"
-)
+_TAKEN = "seq, bucket, key, since_ms, attempts, holder, due_ms, next_ms, doubt_ms, doubt_seq"
+
+DUE = f"SELECT {_TAKEN} FROM debt INDEXED BY debt_due WHERE grid = ? AND due_ms <= ? ORDER BY due_ms LIMIT ?"
 """Debts of a grid that anybody may claim, the soonest due first: one walk along `debt_due`."""
 
 _CURRENT = (
@@ -41,6 +40,9 @@ _CURRENT = (
 _OF_KEY = _CURRENT.replace("?1", "(SELECT id FROM bucket WHERE name = ?1)")
 
 
+_LEASED = "seq, bucket, size, since_ms, next_ms, attempts, doubt_ms, doubt_seq"
+
+
 class _Lease(NamedTuple):
     """A debt as its holder finds it again."""
 
@@ -50,6 +52,8 @@ class _Lease(NamedTuple):
     since_ms: int
     next_ms: int
     attempts: int
+    doubt_ms: int
+    doubt_seq: int
 
 
 def claim(batch: Batch, grid: int, holder: str, now_ms: int, lease_until_ms: int, limit: int) -> tuple[Debt, ...]:
@@ -63,23 +67,25 @@ def claim_key(
 ) -> Debt | None:
     """Take one debt unless a lease of it runs."""
     row = batch.execute(
-        f"SELECT seq, bucket, key, since_ms, attempts FROM debt WHERE seq = {_OF_KEY} AND grid = ?3"
-        " AND (holder = '' OR due_ms <= ?4)",
+        f"SELECT {_TAKEN} FROM debt WHERE seq = {_OF_KEY} AND grid = ?3 AND (holder = '' OR due_ms <= ?4)",
         (bucket, key, grid, now_ms),
     ).get
     return None if row is None else _take(batch, grid, row, holder, lease_until_ms)
 
 
 def _take(batch: Batch, grid: int, row: Sequence[Any], holder: str, lease_until_ms: int) -> Debt:
-    seq, bucket, key, since_ms, attempts = row
+    seq, bucket, key, since_ms, attempts, dead, died_ms, next_ms, doubt_ms, doubt_seq = row
+    if dead:
+        # Its lease ran out: nobody knows what its holder did at the grid.
+        doubt_ms, doubt_seq = died_ms, doubted(doubt_ms, seq, next_ms)
     batch.execute(
-        "UPDATE debt SET holder = ?, due_ms = ?, next_ms = 0 WHERE seq = ? AND grid = ?",
-        (holder, lease_until_ms, seq, grid),
+        "UPDATE debt SET holder = ?, due_ms = ?, next_ms = 0, doubt_ms = ?, doubt_seq = ? WHERE seq = ? AND grid = ?",
+        (holder, lease_until_ms, doubt_ms, doubt_seq, seq, grid),
     )
     name, policy = batch.execute("SELECT name, policy FROM bucket WHERE id = ?", (bucket,)).get
     version = _current(batch, bucket, key)
     assert version is None or version.seq == seq, "a debt always carries the current sequence number"
-    return Debt(grid, name, key.decode(), seq, since_ms, attempts, holder, policy, version)
+    return Debt(grid, name, key.decode(), seq, since_ms, attempts, holder, policy, version, doubt_ms, doubt_seq)
 
 
 def _current(batch: Batch, bucket: int, key: bytes) -> Version | None:
@@ -92,13 +98,12 @@ def _current(batch: Batch, bucket: int, key: bytes) -> Version | None:
 def _lease(batch: Batch, debt: Debt) -> _Lease | None:
     """A debt while its holder still has it, under whichever number it has now."""
     row = batch.execute(
-        "SELECT seq, bucket, size, since_ms, next_ms, attempts FROM debt WHERE seq = ? AND grid = ? AND holder = ?",
+        f"SELECT {_LEASED} FROM debt WHERE seq = ? AND grid = ? AND holder = ?",
         (debt.seq, debt.grid, debt.holder),
     ).get
     if row is None:
         row = batch.execute(
-            "SELECT seq, bucket, size, since_ms, next_ms, attempts FROM debt"
-            f" WHERE seq = {_OF_KEY} AND grid = ?3 AND holder = ?4",
+            f"SELECT {_LEASED} FROM debt WHERE seq = {_OF_KEY} AND grid = ?3 AND holder = ?4",
             (debt.bucket, debt.key.encode(), debt.grid, debt.holder),
         ).get
     return None if row is None else _Lease._make(row)
@@ -179,9 +184,13 @@ def postpone(batch: Batch, delays: Sequence[Delay]) -> None:
             continue
         # A change since the claim is due at once, as it is without a lease.
         due_ms = delay.due_ms if lease.seq == debt.seq else min(delay.due_ms, batch.now_ms)
+        doubt_ms, doubt_seq = lease.doubt_ms, lease.doubt_seq
+        if delay.doubt:
+            doubt_ms, doubt_seq = batch.now_ms, doubted(doubt_ms, debt.seq)
         batch.execute(
-            "UPDATE debt SET holder = '', due_ms = ?, next_ms = 0, attempts = ?, reason = ? WHERE seq = ? AND grid = ?",
-            (due_ms, lease.attempts + delay.counts, delay.reason, lease.seq, debt.grid),
+            "UPDATE debt SET holder = '', due_ms = ?, next_ms = 0, attempts = ?, reason = ?, doubt_ms = ?, doubt_seq = ?"
+            " WHERE seq = ? AND grid = ?",
+            (due_ms, lease.attempts + delay.counts, delay.reason, doubt_ms, doubt_seq, lease.seq, debt.grid),
         )
 
 
@@ -196,13 +205,14 @@ def read_grids(connection: apsw.Connection, bucket: str, key: bytes) -> tuple[in
 def release_leases(batch: Batch, holder: str, limit: int) -> int:
     """Free up to `limit` debts of which this holder, or one of its requests, has a running lease. Returns how many."""
     rows = batch.execute(
-        "SELECT seq, grid FROM grid JOIN debt INDEXED BY debt_due ON debt.grid = grid.id AND due_ms > ?1"
+        "SELECT seq, grid, next_ms, doubt_ms FROM grid JOIN debt INDEXED BY debt_due ON debt.grid = grid.id AND due_ms > ?1"
         " WHERE holder = ?2 OR substr(holder, 1, length(?2) + 1) = ?2 || '#' LIMIT ?3",
         (batch.now_ms, holder, limit),
     ).fetchall()
-    for place in rows:
+    for seq, grid, next_ms, doubt_ms in rows:
         batch.execute(
-            "UPDATE debt SET holder = '', due_ms = ?, next_ms = 0 WHERE seq = ? AND grid = ?", (batch.now_ms, *place)
+            "UPDATE debt SET holder = '', due_ms = ?1, next_ms = 0, doubt_ms = ?1, doubt_seq = ?2 WHERE seq = ?3 AND grid = ?4",
+            (batch.now_ms, doubted(doubt_ms, seq, next_ms), seq, grid),
         )
     return len(rows)
 
