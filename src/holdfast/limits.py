@@ -197,16 +197,29 @@ PROBE_S: Final = 5.0
 """Interval of the probe of each grid."""
 
 # --- keepers ---
-CLAIM_BATCH: Final = 64
+CLAIM_BATCH: Final = 128
 """Debts claimed by one keeper in one transaction."""
 LEASE_S: Final = 60.0
 """A claimed debt belongs to its claimer for this long; renewed while a large body moves."""
-CATCHUP_LANES: Final = 2
-"""Batches that one process pays at once, per grid: one may be busy with large bodies while the other goes on."""
+CATCHUP_WINDOW: Final = 48
+"""Debts of one grid that one process pays at once at most: a quarter of GRID_CONCURRENCY is always left to clients."""
+CATCHUP_BEGIN: Final = 8
+"""Where that begins, before anything was measured."""
+CATCHUP_STRAIN: Final = 3.0
+CATCHUP_STRAIN_S: Final = 0.02
+"""A grid whose answers take more than CATCHUP_STRAIN times the usual time, and CATCHUP_STRAIN_S, is asked for fewer at once."""
+CATCHUP_BACKOFF_S: Final = 0.5
+"""Shortest time between two cuts of what is asked at once: what was under way before the first shows in it, too."""
+CATCHUP_ROUNDS: Final = 4
+"""Debts that are claimed for each that is paid at once: the slowest one holds up a round in so many."""
 CATCHUP_LARGE: Final = 4
-"""Large bodies in one batch; each renews its own lease, the others wait for their turn unclaimed."""
+"""Large bodies of one grid that one process moves at once; each renews its own lease."""
+CATCHUP_HOLD_S: Final = LEASE_S / 3
+"""A claimed debt that was not begun within this time is given back: its lease must outlive its payment."""
+SETTLE_BATCH: Final = 32
+"""Payments that are settled together, before the whole batch is done: a crash forgets no more than these."""
 CATCHUP_DUTY: Final = 0.25
-"""Share of the time that all lanes together work while clients are busy."""
+"""Share of a grid's measured headroom that catch-up takes while clients are busy, and of the time that all lanes together work."""
 CATCHUP_REST_MAX_S: Final = 0.25
 """Longest single pause that this share leads to."""
 CATCHUP_IDLE_S: Final = 1.0
@@ -251,6 +264,10 @@ REST_MAX_S: Final = 300.0
 """Longest rest that a grid can ask for with one reply: a mistaken `Retry-After` of days would be an outage of our own making."""
 DOUBT_S: Final = 30.0
 """A change whose answer was lost may arrive this much later, ten times what it had to answer; until then nothing that came after it is believed."""
+STUCK_ATTEMPTS: Final = 4
+"""A debt that was tried so often in vain is stuck, and counted and told as that: no ETA covers it. Part of the index's schema."""
+STUCK_TOLD: Final = 5
+"""Stuck debts of a grid that `status` names."""
 UPLOAD_AGE_S: Final = 7 * 24 * 3600
 """A multipart upload without a new part for this long is swept."""
 SCRUB_INTERVAL_S: Final = 30 * 24 * 3600

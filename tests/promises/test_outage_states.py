@@ -168,7 +168,7 @@ class Outages(RuleBasedStateMachine):
 
     # --- what the gateway does by itself ---
 
-    @rule(lane=st.integers(0, 3))
+    @rule(lane=st.integers(0, 5))
     def catch_up(self, lane: int) -> None:
         self.run(self.made.catchups[lane].step())
 

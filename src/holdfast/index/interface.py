@@ -10,6 +10,7 @@ Methods are async for the engines that wait; the SQLite engine answers point rea
 S3 preconditions are evaluated inside the transaction; they raise `S3Error`.
 """
 
+import enum
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -107,6 +108,31 @@ class Debt(Value, frozen=True):
     """The change that is in doubt; SEVERAL when there is more than one."""
 
 
+class Pick(enum.Enum):
+    """Which due debts are claimed first. Small ones are those of at most one block, and deletions."""
+
+    ANY = enum.auto()
+    """The soonest due, of whatever size."""
+    NEWEST = enum.auto()
+    """Small ones, the latest due: what was just written is what is asked for."""
+    OLDEST = enum.auto()
+    """Small ones, the soonest due: nothing waits for ever."""
+    LARGE = enum.auto()
+    """Large ones, the soonest due."""
+
+
+class Stuck(Value, frozen=True):
+    """A debt that was tried in vain again and again, and why the last attempt failed."""
+
+    grid: int
+    bucket: str
+    key: str
+    size: int
+    since_ms: int
+    attempts: int
+    reason: str
+
+
 class Payment(Value, frozen=True):
     """A claimed debt was paid: `etag` is the grid's etag of the copy, None when nothing is there now."""
 
@@ -162,6 +188,9 @@ class GridSums(Value, frozen=True):
     """When the oldest debt arose; 0 when there is none."""
     paid: int
     """Debts ever settled there: its growth is the rate of catch-up."""
+    paid_bytes: int = 0
+    stuck: int = 0
+    """Debts that were tried STUCK_ATTEMPTS times or more in vain."""
 
 
 class GridRow(Value, frozen=True):
@@ -295,8 +324,10 @@ class Index(Protocol):
 
     # --- debts ---
 
-    async def claim(self, grid: int, *, holder: str, now_ms: int, lease_until_ms: int, limit: int) -> tuple[Debt, ...]:
-        """Take debts of a grid that are due and that nobody has, the soonest due first. Durable before it returns.
+    async def claim(
+        self, grid: int, *, holder: str, now_ms: int, lease_until_ms: int, limit: int, pick: Pick = Pick.ANY
+    ) -> tuple[Debt, ...]:
+        """Take debts of a grid that are due and that nobody has, in the order of `pick`. Durable before it returns.
         Debts come with their current version, inline body included."""
         ...
 
@@ -337,6 +368,10 @@ class Index(Protocol):
 
     async def sums(self) -> tuple[GridSums, ...]:
         """One row per grid that is not retired. Kept up to date by each commit, so cheap."""
+        ...
+
+    async def stuck(self, grid: int, *, limit: int) -> tuple[Stuck, ...]:
+        """Debts of a grid that were tried STUCK_ATTEMPTS times or more in vain."""
         ...
 
     async def tombstone(self, bucket: str, key: str) -> int | None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from holdfast.index.interface import Debt, Delay, Payment, Settled
+from holdfast.index.interface import Debt, Delay, Payment, Pick, Settled, Stuck
 from holdfast.index.sqlite_batch import Batch
 from holdfast.index.sqlite_objects import (
     INLINE_COLUMN,
@@ -24,12 +24,31 @@ from holdfast.index.sqlite_objects import (
     version_of,
 )
 from holdfast.index.sqlite_owe import doubted, drop_debt, owe_more, owed
+from holdfast.limits import BLOCK_BYTES, STUCK_ATTEMPTS
 from holdfast.model import Copy, Version, pack
 
 _TAKEN = "seq, bucket, key, since_ms, attempts, holder, due_ms, next_ms, doubt_ms, doubt_seq"
 
-DUE = f"SELECT {_TAKEN} FROM debt INDEXED BY debt_due WHERE grid = ? AND due_ms <= ? ORDER BY due_ms LIMIT ?"
-"""Debts of a grid that anybody may claim, the soonest due first: one walk along `debt_due`."""
+_LARGE = f"size > {BLOCK_BYTES}"
+"""As the index `debt_order` has it."""
+
+
+def _due(large: int, order: str) -> str:
+    return (
+        f"SELECT {_TAKEN} FROM debt INDEXED BY debt_order"
+        f" WHERE grid = ?1 AND ({_LARGE}) = {large} AND due_ms <= ?2 ORDER BY due_ms {order} LIMIT ?3"
+    )
+
+
+DUE = {
+    Pick.NEWEST: _due(0, "DESC"),
+    Pick.OLDEST: _due(0, "ASC"),
+    Pick.LARGE: _due(1, "ASC"),
+    Pick.ANY: f"SELECT * FROM ({_due(0, 'ASC')}) UNION ALL SELECT * FROM ({_due(1, 'ASC')}) ORDER BY due_ms LIMIT ?3",
+}
+"""Debts of a grid (1) that anybody may claim now (2), so many (3): a walk along `debt_order`, one for each size."""
+
+_STUCK = f"INDEXED BY debt_stuck WHERE grid = ? AND attempts >= {STUCK_ATTEMPTS}"
 
 _CURRENT = (
     "coalesce((SELECT seq FROM object WHERE bucket = ?1 AND key = ?2),"
@@ -56,9 +75,11 @@ class _Lease(NamedTuple):
     doubt_seq: int
 
 
-def claim(batch: Batch, grid: int, holder: str, now_ms: int, lease_until_ms: int, limit: int) -> tuple[Debt, ...]:
+def claim(
+    batch: Batch, grid: int, holder: str, now_ms: int, lease_until_ms: int, limit: int, pick: Pick
+) -> tuple[Debt, ...]:
     """Take debts that are due."""
-    rows = batch.execute(DUE, (grid, now_ms, limit)).fetchall()
+    rows = batch.execute(DUE[pick], (grid, now_ms, limit)).fetchall()
     return tuple([_take(batch, grid, row, holder, lease_until_ms) for row in rows])
 
 
@@ -136,7 +157,9 @@ def settle(batch: Batch, payments: Sequence[Payment]) -> Settled:
             )
             continue
         drop_debt(batch, lease.seq, debt.grid, lease.size)
-        batch.delta(debt.grid).paid += 1
+        delta = batch.delta(debt.grid)
+        delta.paid += 1
+        delta.paid_bytes += lease.size
         paid += 1
         etag = payment.etag if debt.grid in batch.grids.live else None
         released.extend(_confirm(batch, lease, debt, etag, batch.grids.needing(payment.wanted)))
@@ -202,10 +225,21 @@ def read_grids(connection: apsw.Connection, bucket: str, key: bytes) -> tuple[in
     return tuple([row[0] for row in rows])
 
 
+def read_stuck(connection: apsw.Connection, grid: int, limit: int) -> tuple[Stuck, ...]:
+    """Debts that were tried in vain again and again."""
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT (SELECT name FROM bucket WHERE id = debt.bucket), key, size, since_ms, attempts, reason"
+        f" FROM debt {_STUCK} LIMIT ?",
+        (grid, limit),
+    ).fetchall()
+    return tuple([Stuck(grid, bucket, key.decode(), *rest) for bucket, key, *rest in rows])
+
+
 def release_leases(batch: Batch, holder: str, limit: int) -> int:
     """Free up to `limit` debts of which this holder, or one of its requests, has a running lease. Returns how many."""
     rows = batch.execute(
-        "SELECT seq, grid, next_ms, doubt_ms FROM grid JOIN debt INDEXED BY debt_due ON debt.grid = grid.id AND due_ms > ?1"
+        "SELECT seq, grid, next_ms, doubt_ms FROM grid CROSS JOIN (VALUES (0), (1)) AS large"
+        f" JOIN debt INDEXED BY debt_order ON debt.grid = grid.id AND ({_LARGE}) = large.column1 AND due_ms > ?1"
         " WHERE holder = ?2 OR substr(holder, 1, length(?2) + 1) = ?2 || '#' LIMIT ?3",
         (batch.now_ms, holder, limit),
     ).fetchall()

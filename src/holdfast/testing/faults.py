@@ -29,6 +29,8 @@ class Kind(str, enum.Enum):
     """Says nothing until it is healed; then it acts."""
     SLOW = "slow"
     """Acts after a delay."""
+    THROTTLE = "throttle"
+    """Says that it is asked too much, and to come again after the delay; does not act."""
     FULL = "full"
     """Has no space left: stage, publish and copy fail."""
     DENY = "deny"
@@ -177,6 +179,8 @@ class FaultGrid:
         match fault.kind:
             case Kind.REFUSE:
                 raise self._unavailable(operation, place, "it refuses")
+            case Kind.THROTTLE:
+                raise self._unavailable(operation, place, "slow down", retry_after_s=fault.delay_s or None)
             case Kind.FULL:
                 if operation in ("stage", "publish", "copy"):
                     raise self._unavailable(operation, place, "no space left")
@@ -209,8 +213,11 @@ class FaultGrid:
         detail = "injected: the answer was lost, and the change is late"
         return Uncertain(self.name, operation, detail, bucket=place.bucket, key=place.key)
 
-    def _unavailable(self, operation: str, place: Place, detail: str) -> Unavailable:
-        return Unavailable(self.name, operation, f"injected: {detail}", bucket=place.bucket, key=place.key)
+    def _unavailable(
+        self, operation: str, place: Place, detail: str, retry_after_s: float | None = None
+    ) -> Unavailable:
+        told = f"injected: {detail}"
+        return Unavailable(self.name, operation, told, bucket=place.bucket, key=place.key, retry_after_s=retry_after_s)
 
     def _refused(self, operation: str, place: Place, reason: Reason) -> Refused:
         detail = f"injected: {reason.value}"
