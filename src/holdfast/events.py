@@ -98,6 +98,24 @@ class DebtPostponed(Event, frozen=True):
     reason: str
 
 
+class CatchUpTold(Event, frozen=True):
+    """How a grid's catch-up gets on. `phase` is begins, goes on, makes no progress, or is done."""
+
+    grid: str
+    phase: str
+    owed: int
+    owed_bytes: int
+    paid: int
+    """Since it began, `elapsed_s` ago."""
+    elapsed_s: float
+    per_s: float
+    eta_s: float | None
+    """For what can be paid; None when nothing is."""
+    stuck: int
+    reason: str = ""
+    """Why there is no progress, as far as it is known."""
+
+
 class CopySuspected(Event, frozen=True):
     """A copy was missing, changed or damaged; it is owed again."""
 

@@ -287,6 +287,10 @@ METRICS_S: Final = 2.0
 """How often a worker writes down its counts for the one that is scraped, and looks how catch-up gets on."""
 METRICS_STALE_S: Final = 15.0
 """Gauges (not counts) of a worker that wrote nothing for this long are left out: it is gone."""
+CATCHUP_LATE_S: Final = 10.0
+"""A debt that is older makes a catch-up of what was the normal course of writes, and worth a line."""
+CATCHUP_TOLD_S: Final = 60.0
+"""Between two lines about how a catch-up gets on."""
 PACE_S: Final = 60.0
 """Catch-up's speed, and so the ETA, is that of this last stretch of time."""
 READY_S: Final = 1.0

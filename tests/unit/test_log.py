@@ -103,6 +103,16 @@ def test_lines_below_the_level_are_left_out(tmp_path: Path) -> None:
         (events.GridAttempt("left", "get", "unavailable", 3.0, detail="too slow"), "warning", ["left", "too slow"]),
         (events.DebtPostponed("left", "b", "k", 3, 4.0, "ENOSPC"), "info", ["left", "b", "k", "ENOSPC"]),
         (events.CopySuspected("left", "b", "k", "damaged"), "warning", ["left", "b", "k", "damaged"]),
+        (
+            events.CatchUpTold("left", "goes on", 5_000, 77_000, 321, 60.0, 12.34, 405.4, 3),
+            "info",
+            ["left", "5000", "77000", "321", "60", "12.3", "405", "3"],
+        ),
+        (
+            events.CatchUpTold("left", "makes no progress", 5, 7, 0, 60.0, 0.0, None, 5, "no copy is known"),
+            "warning",
+            ["catch-up makes no progress", "left", "no copy is known"],
+        ),
         (events.KeeperFailed("scrub", "Traceback\n  here\nValueError: odd"), "error", ["scrub", "ValueError: odd"]),
         (events.Noted("serving", {"pid": 17}), "info", ["serving", "17"]),
     ],
