@@ -229,7 +229,7 @@ WAITING_AGE_S: Final = 0.1
 FREE_SPACE_AGE_S: Final = 1.0
 """How old the look at the file system's free space may be that small writes are judged by."""
 CATCHUP_BARRED_S: Final = 0.1
-"""Rest after a batch of which nothing could be tried (the breaker is open): a long queue is not taken and put back in a loop."""
+"""Rest after a batch of which nothing was paid; doubles to CATCHUP_IDLE_S: a long queue is not taken and put back in a loop."""
 SPOOL_URGENT: Final = 0.5
 """Above this share of the spool's limit catch-up no longer yields to clients."""
 ACK_WAIT_S: Final = 10.0

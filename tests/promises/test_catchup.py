@@ -18,6 +18,7 @@ from holdfast.limits import (
     CATCHUP_ROUNDS,
     CLAIM_BATCH,
     REST_MAX_S,
+    STUCK_ATTEMPTS,
 )
 from holdfast.model import Place
 from holdfast.testing.faults import Fault, FaultGrid, Kind
@@ -94,12 +95,12 @@ def test_what_is_newest_is_paid_first_and_what_is_oldest_all_the_same(tmp_path: 
 
             async def more(count: int) -> None:
                 nonlocal number
-                for _ in range(count):
-                    clock.leap(0.001)
-                    await made.put(f"{number:04}", b"x")
-                    number += 1
+                clock.leap(0.001)
+                await asyncio.gather(*[made.put(f"{number + more:04}", b"x") for more in range(count)])
+                number += count
 
-            await more(300)
+            for _ in range(300):
+                await more(1)
             newest, oldest, _ = lanes(made, "a")
             await newest.step()
             assert max(grid.order) == grid.order[0] == "0299"
@@ -141,6 +142,47 @@ def test_a_grid_that_asks_for_rest_gets_it_from_every_lane(tmp_path: Path) -> No
             assert await owed(made, "a") == 0
             made.site.asked_to_rest(made.site.seats["a"].number, 1e9)
             assert await newest.step() <= REST_MAX_S, "no reply makes a grid unused for days"
+
+    asyncio.run(main())
+
+
+def test_a_grid_that_denies_everything_is_not_asked_for_all_that_it_is_owed_over_and_over(tmp_path: Path) -> None:
+    """An account that was closed: the queue is long, and each answer is a refusal."""
+
+    async def main() -> None:
+        clock = LeapClock()
+        grid = FaultGrid(MemoryGrid("a"), clock=clock)
+        async with engine(tmp_path, [grid], clock=clock) as made:
+            for number in range(500):
+                await made.put(f"{number:04}", b"x")
+            grid.inject(Fault(Kind.DENY), "stage")
+            newest, _, _ = lanes(made, "a")
+            rests = []
+            for _ in range(12):
+                rests.append(await newest.step())
+                clock.leap(1.0)
+            assert all(rests)
+            assert rests[-1] == CATCHUP_IDLE_S
+            grid.calls.clear()
+            assert made.site.seats["a"].window.size == 1
+            await newest.step()
+            assert grid.calls["stage"] <= CATCHUP_ROUNDS
+
+    asyncio.run(main())
+
+
+def test_a_throttled_debt_is_not_stuck(tmp_path: Path) -> None:
+    async def main() -> None:
+        clock = LeapClock()
+        grid = FaultGrid(MemoryGrid("a"), clock=clock)
+        async with engine(tmp_path, [grid], clock=clock) as made:
+            await made.put("k", b"x")
+            grid.inject(Fault(Kind.THROTTLE, delay_s=5.0), "stage")
+            for _ in range(2 * STUCK_ATTEMPTS):
+                await made.settle(rounds=1)
+                clock.leap(6.0)
+            assert grid.calls["stage"] >= STUCK_ATTEMPTS
+            assert await made.site.index.stuck(made.site.seats["a"].number, limit=1) == ()
 
     asyncio.run(main())
 

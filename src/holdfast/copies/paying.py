@@ -28,10 +28,21 @@ T = TypeVar("T")
 
 
 class _Body:
-    """A version's body as a `Source`: from memory, from the spool, or read and verified from other grids."""
+    """A version's body as a `Source`: from memory, from the spool, or read and verified from other grids.
+
+    Only a grid on this machine is offered files, which are checked before; others get every block checked as it goes.
+    """
 
     def __init__(
-        self, site: Site, place: Place, version: Version, blocks: Sequence[Block], route: Sequence[int], *, last: bool
+        self,
+        site: Site,
+        place: Place,
+        version: Version,
+        blocks: Sequence[Block],
+        route: Sequence[int],
+        *,
+        last: bool,
+        local: bool,
     ) -> None:
         self._site = site
         self._place = place
@@ -40,12 +51,13 @@ class _Body:
         self._route = route
         self._last = last
         self._spooled = version.spooled
+        self._local = local
         self.size = version.size
         self.data = _sound_inline(version) if version.size else b""
 
     @property
     def files(self) -> tuple[Path, ...]:
-        if not self._spooled:
+        if not self._spooled or not self._local:
             return ()
         names = dict.fromkeys(block.spool for block in self._blocks)
         return tuple(self._site.spool.path(name) for name in names)
@@ -130,7 +142,7 @@ async def _bring(
         return await _publish(seat, await ahead), "copied"
     others = [copy.grid for copy in version.copies if copy.grid != debt.grid]
     last = version.spooled and await site.index.debt_of(debt.bucket, debt.key) == (debt.grid,)
-    body = _Body(site, place, version, blocks, others, last=last)
+    body = _Body(site, place, version, blocks, others, last=last, local=seat.grid.capabilities.local)
     label = Label(version.seq, version.etag, version.modified_ms, version.facts.system, version.facts.user)
     if body.files and not await spool_is_sound(site, blocks):
         body.without_files()
@@ -162,6 +174,10 @@ async def _read_back(site: Site, number: int, place: Place, version: Version, bl
         held = await seat.grid.head(place)
         if held.size != version.size or (held.label is not None and held.label.seq != version.seq):
             return None
+        if held.label is not None and version.size > BLOCK_BYTES:
+            return (
+                held.etag
+            )  # It shows under our number, so it is what was staged whole: reading it all would be egress.
         await verify_copy(site, number, place, blocks, held.etag)
     except Refused as refusal:
         if refusal.reason in (Reason.ABSENT, Reason.MISMATCH):
@@ -195,19 +211,31 @@ async def _while_leased(site: Site, debt: Debt, work: Callable[[], Awaitable[T]]
 def _postpone(site: Site, debt: Debt, trouble: Exception) -> Delay:
     seat = site.seat(debt.grid)
     name = seat.name if seat is not None else str(debt.grid)
-    counts = not (isinstance(trouble, Unavailable) and trouble.shielded)
-    silent = counts and isinstance(trouble, Unavailable | Uncertain) and trouble.grid == name
+    rest_s = (trouble.retry_after_s or 0.0) if isinstance(trouble, Unavailable) and trouble.grid == name else 0.0
+    # A grid that was not asked, or that says when to come again, has not failed to do this.
+    counts = not (isinstance(trouble, Unavailable) and trouble.shielded) and not rest_s
+    silent = counts and _is_silence(trouble, name)
     delay_s = min(DEBT_RETRY_MAX_S, DEBT_RETRY_S * 2 ** min(debt.attempts, 16)) * (0.75 + site.clock.random() / 2)
-    if isinstance(trouble, Unavailable):
-        if trouble.grid == name:
-            site.was_silent(debt.grid)
-            if trouble.retry_after_s:
-                site.asked_to_rest(debt.grid, trouble.retry_after_s)
-        delay_s = max(delay_s, trouble.retry_after_s or 0.0) if counts else DEBT_RETRY_S
+    if silent:
+        site.was_silent(debt.grid)
+    if rest_s:
+        site.asked_to_rest(debt.grid, rest_s)
+    if not counts:
+        delay_s = max(DEBT_RETRY_S, rest_s)
     reason = trouble.detail if isinstance(trouble, GridError) else str(trouble)
     site.teller.tell(DebtPostponed(name, debt.bucket, debt.key, debt.attempts + int(counts), delay_s, reason))
     due_ms = site.clock.now_ms() + int(delay_s * 1000)
     return Delay(debt, due_ms, reason, counts, doubt=isinstance(trouble, Uncertain), silent=silent)
+
+
+def _is_silence(trouble: Exception, grid: str) -> bool:
+    """Whether this grid did nothing, for a reason that others of its debts will meet as well."""
+    denied = isinstance(trouble, Refused) and trouble.reason is Reason.DENIED
+    return (
+        isinstance(trouble, GridError)
+        and trouble.grid == grid
+        and (denied or isinstance(trouble, Unavailable | Uncertain))
+    )
 
 
 def _in_doubt_until_ms(seat: Seat, debt: Debt) -> int:

@@ -44,6 +44,8 @@ class CatchUp:
         self.wake = site.debt_waker()
         self._site = site
         self._seat = seat
+        self._vain = 0
+        """Batches in a row of which nothing was paid."""
 
     async def step(self) -> float:
         """Claim a batch of debts, pay them, settle them."""
@@ -60,7 +62,8 @@ class CatchUp:
         batch = _Batch(self._site, self._seat, debts)
         await batch.pay(width)
         await self._yield_to_clients(began_s)
-        return 0.0 if batch.tried else CATCHUP_BARRED_S
+        self._vain = 0 if batch.answered else self._vain + 1
+        return min(CATCHUP_IDLE_S, CATCHUP_BARRED_S * 2 ** min(self._vain - 1, 8)) if self._vain else 0.0
 
     async def close(self) -> None:
         """Nothing outlives a step."""
@@ -97,15 +100,15 @@ class _Batch:
     """Claimed debts of one grid, on their way to being paid."""
 
     def __init__(self, site: Site, seat: Seat, debts: Sequence[Debt]) -> None:
-        self.tried = False
-        """Whether any could be tried; if none could, the next ones cannot either."""
         self._site = site
         self._seat = seat
         self._waiting = deque(debts)
         self._paid: list[Payment] = []
         self._delayed: list[Delay] = []
         self._until_s = site.clock.monotonic_s() + CATCHUP_HOLD_S
-        self._answered = self._silent = 0
+        self.answered = 0
+        """How many were paid."""
+        self._silent = 0
         self._small = 0
         self._small_s = 0.0
 
@@ -117,7 +120,7 @@ class _Batch:
                 group.create_task(self._work())
         await self._settle()
         self._seat.window.observe(
-            answered=self._answered,
+            answered=self.answered,
             silent=self._silent,
             mean_s=self._small_s / self._small if self._small else None,
             full=full,
@@ -136,14 +139,12 @@ class _Batch:
             outcome = await pay(site, debt)
             if isinstance(outcome, Payment):
                 self._paid.append(outcome)
-                self.tried = True
-                self._answered += 1
+                self.answered += 1
                 if debt.version is None or debt.version.size <= INLINE_BYTES:
                     self._small += 1
                     self._small_s += site.clock.monotonic_s() - now_s
             else:
                 self._delayed.append(outcome)
-                self.tried = self.tried or outcome.counts
                 self._silent += outcome.silent
             if len(self._paid) >= SETTLE_BATCH:
                 await self._settle()
