@@ -1,9 +1,9 @@
 """How fast debts are paid: N objects that are owed to a grid, and the real index, spool, coats and keepers until none is.
 
-The objects are written first, while nobody pays. Prints one JSON line per kind of grid: objects and bytes per second, processor
-time of this process per object, and what a large PUT with `ack = 1` takes beside receiving and uploading alone.
+The objects are written first, while nobody pays. Prints one JSON line per kind of grid: objects and bytes per second, and processor
+time of this process per object.
 
-    python bench/catchup.py [--objects 100000] [--size 4096] [--deletes] [--grids memory folder] [--data DIR] [--profile]
+    python -m bench.catchup [--objects 100000] [--size 4096] [--deletes] [--grids memory folder] [--data DIR] [--profile]
 """
 
 import argparse

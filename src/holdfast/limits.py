@@ -257,7 +257,7 @@ DEBT_RETRY_S: Final = 1.0
 """First pause after a failed payment; doubles to DEBT_RETRY_MAX_S; with jitter."""
 DEBT_RETRY_MAX_S: Final = 60.0
 AHEAD_BYTES: Final = 8 * MIB
-"""A body from this size on is staged at remote grids while it arrives; below, one request after the commit costs less."""
+"""A larger body is staged at remote grids while it arrives; for others one request after the commit costs less."""
 AHEAD_BODIES: Final = 16
 """Bodies that one process stages at one grid while they arrive: each holds one of GRID_CONCURRENCY turns for as long as its client takes."""
 REST_MAX_S: Final = 300.0

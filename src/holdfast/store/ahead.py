@@ -78,7 +78,7 @@ async def staging_ahead(
 ) -> AsyncIterator[Ahead | None]:
     """Within, a body of this size is staged while it arrives; None where that gains nothing: small bodies, bodies of unknown
     size, grids on this machine, and grids that have enough of it."""
-    candidates = _candidates(site, policy) if size is not None and AHEAD_BYTES <= size <= PUT_BYTES else []
+    candidates = _candidates(site, policy) if size is not None and AHEAD_BYTES < size <= PUT_BYTES else []
     if size is None or not candidates:
         yield None
         return
