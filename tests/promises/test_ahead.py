@@ -10,6 +10,7 @@ import pytest
 from holdfast.clock import SystemClock
 from holdfast.errors import S3Error
 from holdfast.events import Teller
+from holdfast.grids.folder import FolderGrid
 from holdfast.grids.grid import Capabilities, Download, Grid, Held, Label, Source, Staged
 from holdfast.grids.memory import MemoryGrid
 from holdfast.limits import AHEAD_BODIES, AHEAD_BYTES, BLOCK_BYTES
@@ -245,6 +246,46 @@ def test_a_client_that_leaves_takes_what_was_staged_with_it(tmp_path: Path) -> N
             await asyncio.wait([putting])
             assert putting.cancelled()
             await nothing_is_left(made, a)
+
+    asyncio.run(main())
+
+
+def test_a_client_that_leaves_while_its_write_is_published_leaves_nothing_staged(tmp_path: Path) -> None:
+    """The body is committed, and the grid still takes it from the spool when the client goes."""
+
+    async def main() -> None:
+        a = MeteredGrid("a")
+        a.allowed = BLOCK_BYTES
+        async with engine(tmp_path, [a], ack=1) as made:
+            putting = asyncio.ensure_future(made.store.put_object(ask(), Arrival(BODY)))
+            while not await made.keys():  # noqa: ASYNC110 - nobody tells of a commit
+                await asyncio.sleep(0)
+            putting.cancel()
+            await asyncio.wait([putting])
+            assert a.open == set()
+            await a.allow(1 << 60)
+            assert await made.read("k") == BODY, "it was committed"
+
+    asyncio.run(main())
+
+
+def test_only_as_many_remote_grids_are_staged_as_must_acknowledge(tmp_path: Path) -> None:
+    async def main() -> None:
+        clock = SystemClock()
+        for ack, staged in ((1, 0), (2, 1), (3, 2)):
+            folder = tmp_path / str(ack)
+            folder.mkdir()
+            a, b = MeteredGrid("a"), MeteredGrid("b")
+            disk = FaultGrid(FolderGrid("disk", folder / "disk", clock=clock), clock=clock)
+            async with engine(folder, [disk, a, b], ack=ack) as made:
+                seen: list[int] = []
+
+                async def between(given: int, seen: list[int] = seen, a: MeteredGrid = a, b: MeteredGrid = b) -> None:
+                    seen.append(a.stagings + b.stagings)
+
+                await made.store.put_object(ask(), Arrival(BODY, between))
+                assert seen[-1] == staged
+                assert len(await made.copies("k")) == ack
 
     asyncio.run(main())
 

@@ -25,6 +25,7 @@ from holdfast.limits import BLOCK_BYTES, DEBT_RETRY_MAX_S, DEBT_RETRY_S, DOUBT_S
 from holdfast.model import Place, Version
 
 T = TypeVar("T")
+Ready = Callable[[], Awaitable[Staged]]
 
 
 class _Body:
@@ -86,9 +87,9 @@ def _sound_inline(version: Version) -> bytes | None:
     return version.inline if version.inline is not None and crc32c(version.inline) == version.crc else None
 
 
-async def pay(site: Site, debt: Debt, staged: Awaitable[Staged] | None = None) -> Payment | Delay:
-    """Do what a claimed debt asks for. Never raises GridError: a failure is a Delay. `staged` is this version at the grid, or
-    on its way there."""
+async def pay(site: Site, debt: Debt, staged: Ready | None = None) -> Payment | Delay:
+    """Do what a claimed debt asks for. Never raises GridError: a failure is a Delay. `staged` gives this version's bytes at the
+    grid, once they are there."""
     seat = site.seat(debt.grid)
     if seat is None:
         return Delay(debt, site.clock.now_ms() + int(DEBT_RETRY_MAX_S * 1000), "this grid is not configured", False)
@@ -125,7 +126,7 @@ async def pay(site: Site, debt: Debt, staged: Awaitable[Staged] | None = None) -
 
 
 async def _bring(
-    site: Site, seat: Seat, debt: Debt, version: Version, place: Place, ahead: Awaitable[Staged] | None
+    site: Site, seat: Seat, debt: Debt, version: Version, place: Place, staged: Ready | None
 ) -> tuple[str, str]:
     """Make the grid hold this version; returns the grid's etag and how it came there."""
     layout = await site.index.layout(version.seq) if version.crc is None else None
@@ -138,8 +139,8 @@ async def _bring(
         etag = await _read_back(site, debt.grid, place, version, blocks)
         if etag is not None:
             return etag, "confirmed"
-    if ahead is not None:
-        return await _publish(seat, await ahead), "copied"
+    if staged is not None:
+        return await _publish(seat, await staged()), "copied"
     others = [copy.grid for copy in version.copies if copy.grid != debt.grid]
     last = version.spooled and await site.index.debt_of(debt.bucket, debt.key) == (debt.grid,)
     body = _Body(site, place, version, blocks, others, last=last, local=seat.grid.capabilities.local)

@@ -36,7 +36,7 @@ def candidates_of(site: Site, policy: Redundancy, ahead: Ahead | None = None) ->
     are up, the others; those that failed while the body arrived come last."""
 
     def rank(number: int) -> tuple[bool, bool, bool]:
-        has = ahead is not None and number in ahead.brought
+        has = ahead is not None and ahead.has(number)
         failed = ahead is not None and number in ahead.failed
         return failed, not has, not is_up(site, number)
 
@@ -101,8 +101,7 @@ class Acknowledgement:
             debt = await self._claim(number)
             if debt is None:
                 await site.clock.sleep(ACK_POLL_S)
-        # Bytes that were staged as one version are never published as another.
-        staged = self._ahead.brought.get(number) if self._ahead is not None and self._ahead.fits(debt.seq) else None
+        staged = self._ahead.source(number, debt.seq) if self._ahead is not None else None
         outcome = await pay(site, debt, staged)
         if isinstance(outcome, Payment):
             settled = await site.index.settle([outcome])

@@ -7,8 +7,9 @@ that was staged is published or discarded; what a crash leaves is removed by the
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from holdfast.copies.arriving import Arriving
 from holdfast.copies.paying import discard
@@ -27,22 +28,34 @@ class Ahead:
     def __init__(self, site: Site, place: Place, label: Label, candidates: list[Seat], size: int) -> None:
         self.label = label
         """What the copies carry: its number was reserved, its etag is not known yet."""
-        self.brought: dict[int, Awaitable[Staged]] = {}
-        """Grids that have the bytes, or get them just now; the result raises GridError."""
         self.failed: set[int] = set()
+        """Grids that did not take the body while it arrived."""
         self._site = site
         self._place = place
         self._candidates = candidates
         self._size = size
         self._arriving: asyncio.Future[Arriving] = asyncio.get_running_loop().create_future()
+        self._staging: dict[int, asyncio.Future[Staged]] = {}
+        self._staged: list[tuple[Seat, Staged]] = []
 
     def begin(self, incoming: Incoming) -> None:
         """The body arrives here from now on."""
         self._arriving.set_result(Arriving(incoming, self._size, self._site.spool))
 
-    def fits(self, seq: int) -> bool:
-        """Whether what was staged is this version: the key may have changed since its number was reserved."""
-        return seq == self.label.seq
+    def has(self, number: int) -> bool:
+        """Whether the body is at this grid, or gets there just now."""
+        return number in self._staging and number not in self.failed
+
+    def source(self, number: int, seq: int) -> Callable[[], Awaitable[Staged]] | None:
+        """Gives what was staged at a grid, once it is there, or raises GridError; None when it was not, or not as this version:
+        the key may have changed since its number was reserved. Whoever asks for it publishes or discards it."""
+        return partial(self._take, number) if self.has(number) and seq == self.label.seq else None
+
+    async def _take(self, number: int) -> Staged:
+        # Who waits may give up, and what is staged then must still be found and discarded.
+        staged = await asyncio.shield(self._staging[number])
+        self._staged = [(seat, other) for seat, other in self._staged if other is not staged]
+        return staged
 
     async def bring(self) -> None:
         """Stage the body at one grid, or else at the next."""
@@ -50,10 +63,12 @@ class Ahead:
         while self._candidates and not source.lost:
             seat = self._candidates.pop(0)
             staging: asyncio.Future[Staged] = asyncio.get_running_loop().create_future()
-            self.brought[seat.number] = staging
+            self._staging[seat.number] = staging
             seat.arriving += 1
             try:
-                staging.set_result(await seat.grid.stage(self._place, source, self.label))
+                staged = await seat.grid.stage(self._place, source, self.label)
+                self._staged.append((seat, staged))
+                staging.set_result(staged)
                 return
             except GridError as trouble:
                 self.failed.add(seat.number)
@@ -64,12 +79,9 @@ class Ahead:
                 staging.cancel()
 
     async def drop(self) -> None:
-        """Discard what was staged and not published."""
-        for number, staging in self.brought.items():
-            assert isinstance(staging, asyncio.Future)
-            seat = self._site.seat(number)
-            if seat is not None and staging.done() and not staging.cancelled() and staging.exception() is None:
-                await discard(seat, staging.result())
+        """Discard what was staged and nobody took."""
+        for seat, staged in self._staged:
+            await discard(seat, staged)
 
 
 @asynccontextmanager
@@ -78,29 +90,30 @@ async def staging_ahead(
 ) -> AsyncIterator[Ahead | None]:
     """Within, a body of this size is staged while it arrives; None where that gains nothing: small bodies, bodies of unknown
     size, grids on this machine, and grids that have enough of it."""
-    candidates = _candidates(site, policy) if size is not None and AHEAD_BYTES < size <= PUT_BYTES else []
-    if size is None or not candidates:
+    lanes, candidates = _candidates(site, policy)
+    if size is None or not AHEAD_BYTES < size <= PUT_BYTES or not lanes:
         yield None
         return
     label = Label(await site.index.reserve(), "", site.clock.now_ms(), ask.facts.system, ask.facts.user)
     ahead = Ahead(site, Place(ask.bucket, ask.key), label, candidates, size)
     try:
         async with asyncio.TaskGroup() as group:
-            lanes = [group.create_task(ahead.bring()) for _ in range(min(policy.ack, len(candidates)))]
+            bringing = [group.create_task(ahead.bring()) for _ in range(lanes)]
             try:
                 yield ahead
             finally:
-                for lane in lanes:
+                for lane in bringing:
                     lane.cancel()
-                await asyncio.wait(lanes)
+                await asyncio.wait(bringing)
                 await ahead.drop()
     except BaseExceptionGroup as troubles:
         raise troubles.exceptions[-1] from troubles
 
 
-def _candidates(site: Site, policy: Redundancy) -> list[Seat]:
-    """Remote grids of the policy that are up, in its order; none while those that come first are on this machine."""
+def _candidates(site: Site, policy: Redundancy) -> tuple[int, list[Seat]]:
+    """The remote grids of the policy that are up, in its order, and at how many of them the body is to be staged: as many as are
+    among those that acknowledge first."""
     seats = [seat for number in policy.grids if (seat := site.seat(number)) is not None and seat.state is GridState.UP]
-    if all(seat.grid.capabilities.local for seat in seats[: policy.ack]):
-        return []
-    return [seat for seat in seats if not seat.grid.capabilities.local and seat.arriving < AHEAD_BODIES]
+    first = [seat for seat in seats[: policy.ack] if not seat.grid.capabilities.local]
+    remote = [seat for seat in seats if not seat.grid.capabilities.local and seat.arriving < AHEAD_BODIES]
+    return min(len(first), len(remote)), remote
