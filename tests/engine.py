@@ -12,10 +12,9 @@ from holdfast.errors import S3Error
 from holdfast.events import Event, Teller
 from holdfast.grids.grid import Grid
 from holdfast.index.sqlite import SqliteIndex
-from holdfast.keepers.catchup import CatchUp
+from holdfast.keepers.catchup import LANES, CatchUp
 from holdfast.keepers.probe import attach_all
 from holdfast.keepers.reconcile import Reconcile
-from holdfast.limits import CATCHUP_LANES
 from holdfast.model import Algorithm, Checksum, Facts
 from holdfast.s3 import (
     CompleteMultipartUpload,
@@ -64,7 +63,7 @@ class Engine:
         self.site = site
         self.store = store
         self.events = events
-        self.catchups = [CatchUp(site, seat, lane) for seat in site.seats.values() for lane in range(CATCHUP_LANES)]
+        self.catchups = [CatchUp(site, seat, lane) for seat in site.seats.values() for lane in range(len(LANES))]
         self.reconciler = Reconcile(site)
 
     async def put(self, key: str, data: bytes, *, facts: Facts | None = None) -> ObjectPut:

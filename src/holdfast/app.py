@@ -30,13 +30,12 @@ from holdfast.grids.folder import FolderGrid
 from holdfast.grids.grid import Grid
 from holdfast.grids.memory import MemoryGrid
 from holdfast.index.sqlite import SqliteIndex
-from holdfast.keepers.catchup import CatchUp
+from holdfast.keepers.catchup import LANES, CatchUp
 from holdfast.keepers.probe import attach_all, probes
 from holdfast.keepers.reconcile import Reconcile
 from holdfast.keepers.scrub import Scrub
 from holdfast.keepers.supervisor import Keeper, Supervisor
 from holdfast.keepers.sweep import Sweep
-from holdfast.limits import CATCHUP_LANES
 from holdfast.model import to_json
 from holdfast.serve.admin import AdminServer, Readiness, application
 from holdfast.serve.gateway import Gateway
@@ -275,7 +274,7 @@ class Node:
     def _keepers(self) -> list[Keeper]:
         """Every worker probes and catches up; what looks at everything is done by the first."""
         site = self._site
-        catching_up = [CatchUp(site, seat, lane) for seat in site.seats.values() for lane in range(CATCHUP_LANES)]
+        catching_up = [CatchUp(site, seat, lane) for seat in site.seats.values() for lane in range(len(LANES))]
         keepers: list[Keeper] = [self._publisher, *probes(site), *catching_up]
         if site.cache is not None:
             keepers.append(site.cache)

@@ -5,8 +5,12 @@ and never fails the teller: a listener is a plain function that must return at o
 """
 
 from collections.abc import Callable
+from contextvars import ContextVar
 
 from holdfast.model import Value
+
+ERRAND: ContextVar[bool] = ContextVar("errand", default=False)
+"""True in what keepers do: nobody waits for it, so its latencies are no client's."""
 
 
 class Event(Value, frozen=True):
@@ -43,6 +47,8 @@ class GridAttempt(Event, frozen=True):
     elapsed_s: float
     size_bytes: int = 0
     detail: str = ""
+    errand: bool = False
+    """A keeper asked, not a client."""
 
 
 class BreakerMoved(Event, frozen=True):
@@ -90,6 +96,24 @@ class DebtPostponed(Event, frozen=True):
     attempts: int
     delay_s: float
     reason: str
+
+
+class CatchUpTold(Event, frozen=True):
+    """How a grid's catch-up gets on. `phase` is begins, goes on, makes no progress, or is done."""
+
+    grid: str
+    phase: str
+    owed: int
+    owed_bytes: int
+    paid: int
+    """Since it began, `elapsed_s` ago."""
+    elapsed_s: float
+    per_s: float
+    eta_s: float | None
+    """For what can be paid; None when nothing is."""
+    stuck: int
+    reason: str = ""
+    """Why there is no progress, as far as it is known."""
 
 
 class CopySuspected(Event, frozen=True):

@@ -225,16 +225,29 @@ PROBE_S: Final = 5.0
 """Interval of the probe of each grid."""
 
 # --- keepers ---
-CLAIM_BATCH: Final = 64
+CLAIM_BATCH: Final = 128
 """Debts claimed by one keeper in one transaction."""
 LEASE_S: Final = 60.0
 """A claimed debt belongs to its claimer for this long; renewed while a large body moves."""
-CATCHUP_LANES: Final = 2
-"""Batches that one process pays at once, per grid: one may be busy with large bodies while the other goes on."""
+CATCHUP_WINDOW: Final = 48
+"""Debts of one grid that one process pays at once at most: a quarter of GRID_CONCURRENCY is always left to clients."""
+CATCHUP_BEGIN: Final = 8
+"""Where that begins, before anything was measured."""
+CATCHUP_STRAIN: Final = 3.0
+CATCHUP_STRAIN_S: Final = 0.02
+"""A grid whose answers take more than CATCHUP_STRAIN times the usual time, and CATCHUP_STRAIN_S, is asked for fewer at once."""
+CATCHUP_BACKOFF_S: Final = 0.5
+"""Shortest time between two cuts of what is asked at once: what was under way before the first shows in it, too."""
+CATCHUP_ROUNDS: Final = 4
+"""Debts that are claimed for each that is paid at once: the slowest one holds up a round in so many."""
 CATCHUP_LARGE: Final = 4
-"""Large bodies in one batch; each renews its own lease, the others wait for their turn unclaimed."""
+"""Large bodies of one grid that one process moves at once; each renews its own lease."""
+CATCHUP_HOLD_S: Final = LEASE_S / 3
+"""A claimed debt that was not begun within this time is given back: its lease must outlive its payment."""
+SETTLE_BATCH: Final = 32
+"""Payments that are settled together, before the whole batch is done: a crash forgets no more than these."""
 CATCHUP_DUTY: Final = 0.25
-"""Share of the time that all lanes together work while clients are busy."""
+"""Share of a grid's measured headroom that catch-up takes while clients are busy, and of the time that all lanes together work."""
 CATCHUP_REST_MAX_S: Final = 0.25
 """Longest single pause that this share leads to."""
 CATCHUP_IDLE_S: Final = 1.0
@@ -244,7 +257,7 @@ WAITING_AGE_S: Final = 0.1
 FREE_SPACE_AGE_S: Final = 1.0
 """How old the look at the file system's free space may be that small writes are judged by."""
 CATCHUP_BARRED_S: Final = 0.1
-"""Rest after a batch of which nothing could be tried (the breaker is open): a long queue is not taken and put back in a loop."""
+"""Rest after a batch of which nothing was paid; doubles to CATCHUP_IDLE_S: a long queue is not taken and put back in a loop."""
 SPOOL_URGENT: Final = 0.5
 """Above this share of the spool's limit catch-up no longer yields to clients."""
 ACK_WAIT_S: Final = 10.0
@@ -271,6 +284,18 @@ SCRUB_PAUSE_MAX_S: Final = 600.0
 DEBT_RETRY_S: Final = 1.0
 """First pause after a failed payment; doubles to DEBT_RETRY_MAX_S; with jitter."""
 DEBT_RETRY_MAX_S: Final = 60.0
+AHEAD_BYTES: Final = 8 * MIB
+"""A larger body is staged at remote grids while it arrives; for others one request after the commit costs less."""
+AHEAD_BODIES: Final = 16
+"""Bodies that one process stages at one grid while they arrive: each holds one of GRID_CONCURRENCY turns for as long as its client takes."""
+REST_MAX_S: Final = 300.0
+"""Longest rest that a grid can ask for with one reply: a mistaken `Retry-After` of days would be an outage of our own making."""
+DOUBT_S: Final = 30.0
+"""A change whose answer was lost may arrive this much later, ten times what it had to answer; until then nothing that came after it is believed."""
+STUCK_ATTEMPTS: Final = 4
+"""A debt that was tried so often in vain is stuck, and counted and told as that: no ETA covers it. Part of the index's schema."""
+STUCK_TOLD: Final = 5
+"""Stuck debts of a grid that `status` names."""
 UPLOAD_AGE_S: Final = 7 * 24 * 3600
 """A multipart upload without a new part for this long is swept."""
 SCRUB_INTERVAL_S: Final = 30 * 24 * 3600
@@ -290,6 +315,10 @@ METRICS_S: Final = 2.0
 """How often a worker writes down its counts for the one that is scraped, and looks how catch-up gets on."""
 METRICS_STALE_S: Final = 15.0
 """Gauges (not counts) of a worker that wrote nothing for this long are left out: it is gone."""
+CATCHUP_LATE_S: Final = 10.0
+"""A debt that is older makes a catch-up of what was the normal course of writes, and worth a line."""
+CATCHUP_TOLD_S: Final = 60.0
+"""Between two lines about how a catch-up gets on."""
 PACE_S: Final = 60.0
 """Catch-up's speed, and so the ETA, is that of this last stretch of time."""
 READY_S: Final = 1.0

@@ -172,6 +172,24 @@ def test_each_change_has_a_higher_number_than_all_before_it_also_after_reopening
     assert seqs == sorted(set(seqs))
 
 
+def test_a_reserved_number_is_used_unless_the_key_has_changed_since(run: Run) -> None:
+    async def scenario(bench: Workbench) -> None:
+        reserved = [await bench.index.reserve() for _ in range(4)]
+        assert sorted(set(reserved)) == reserved
+        other = await bench.put("other")
+        assert other.seq > reserved[-1]
+        assert (await bench.put("k", seq=reserved[1])).seq == reserved[1]
+        again = await bench.put("k", b"older by its number, later by its commit", seq=reserved[0])
+        assert again.seq > other.seq
+        await bench.index.delete(BUCKET, (DeleteAsk("k"),), now_ms=bench.now_ms, owes=())
+        gone = await bench.index.tombstone(BUCKET, "k")
+        assert gone is not None
+        assert (await bench.put("k", b"after the deletion", seq=reserved[2])).seq > gone
+        assert (await bench.put("free", seq=reserved[3])).seq == reserved[3]
+
+    run(scenario)
+
+
 def test_an_overwrite_replaces_everything_of_the_version_before(run: Run) -> None:
     async def scenario(bench: Workbench) -> None:
         first = await bench.put_large("k", "s1", "s2")

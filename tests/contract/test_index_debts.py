@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.index.interface import Delay, Payment
+from holdfast.index.interface import SEVERAL, Delay, Payment, Pick
+from holdfast.limits import BLOCK_BYTES, STUCK_ATTEMPTS
 from tests.contract.index_bench import BUCKET, ENGINES, LEASE_MS, Maker, Workbench, payment_of
 
 Run = Callable[[Callable[[Workbench], Awaitable[None]]], None]
@@ -29,6 +30,135 @@ def run(engine: Maker, tmp_path: Path) -> Run:
         asyncio.run(main())
 
     return runner
+
+
+# --- order and trouble ---
+
+
+def test_small_debts_come_newest_or_oldest_first_and_large_ones_apart(run: Run) -> None:
+    async def scenario(bench: Workbench) -> None:
+        grid = bench.grids[0]
+        for number in range(4):
+            await bench.put(f"small {number}")
+            bench.pass_ms(10)
+            await bench.put_large(f"large {number}", f"s{number}", size=BLOCK_BYTES + 1)
+            bench.pass_ms(10)
+        await bench.delete("small 0")
+
+        async def claimed(pick: Pick, limit: int = 2) -> list[str]:
+            debts = await bench.index.claim(
+                grid, holder="me", now_ms=bench.now_ms, lease_until_ms=bench.now_ms + LEASE_MS, limit=limit, pick=pick
+            )
+            await bench.index.postpone([Delay(debt, debt.since_ms, "again", False) for debt in debts])
+            return [debt.key for debt in debts]
+
+        assert await claimed(Pick.NEWEST) == ["small 0", "small 3"], "a deletion is small, and as new as it is"
+        assert await claimed(Pick.OLDEST) == ["small 0", "small 1"]
+        assert await claimed(Pick.LARGE) == ["large 0", "large 1"]
+        assert await claimed(Pick.ANY, 3) == ["small 0", "large 0", "small 1"]
+        assert len(await claimed(Pick.ANY, 100)) == 8
+
+    run(scenario)
+
+
+def test_debts_that_are_tried_in_vain_are_counted_and_named_as_stuck(run: Run) -> None:
+    async def scenario(bench: Workbench) -> None:
+        grid = bench.grids[0]
+        await bench.put("k")
+        await bench.put("other")
+        for attempt in range(STUCK_ATTEMPTS):
+            assert (await bench.sums(grid)).stuck == 0, attempt
+            debt = await bench.claim_key(grid, "k")
+            assert debt is not None
+            await bench.index.postpone([Delay(debt, bench.now_ms + 1000, f"silent {attempt}")])
+            other = await bench.claim_key(grid, "other")
+            assert other is not None
+            await bench.index.postpone([Delay(other, bench.now_ms, "its turn comes", counts=False)])
+        assert (await bench.sums(grid)).stuck == 1
+        [stuck] = await bench.index.stuck(grid, limit=10)
+        assert (stuck.bucket, stuck.key, stuck.attempts) == (BUCKET, "k", STUCK_ATTEMPTS)
+        assert stuck.reason == f"silent {STUCK_ATTEMPTS - 1}"
+        assert await bench.index.stuck(bench.grids[1], limit=10) == ()
+        await bench.put("k", b"12345")
+        debt = await bench.claim_key(grid, "k")
+        assert debt is not None
+        await bench.pay(debt)
+        sums = await bench.sums(grid)
+        assert (sums.stuck, sums.paid, sums.paid_bytes) == (0, 1, 5)
+
+    run(scenario)
+
+
+# --- changes in doubt ---
+
+
+def test_a_debt_remembers_that_a_change_may_have_happened_until_it_is_paid(run: Run) -> None:
+    async def scenario(bench: Workbench) -> None:
+        grid = bench.grids[0]
+        first = await bench.put("k")
+        [debt] = await bench.claim(grid)
+        assert (debt.doubt_ms, debt.doubt_seq) == (0, 0)
+        await bench.index.postpone([Delay(debt, bench.now_ms, "silent")])
+        [debt] = await bench.claim(grid)
+        assert debt.doubt_ms == 0, "a grid that certainly did not act leaves no doubt"
+        await bench.index.postpone([Delay(debt, bench.now_ms, "its answer was lost", doubt=True)])
+        since_ms = bench.now_ms
+        bench.pass_ms(10)
+        [debt] = await bench.claim(grid)
+        assert (debt.doubt_ms, debt.doubt_seq) == (since_ms, first.seq)
+        await bench.index.postpone([Delay(debt, bench.now_ms, "it is silent now")])
+        second = await bench.put("k", b"new")
+        [debt] = await bench.claim(grid)
+        assert (debt.doubt_ms, debt.doubt_seq, debt.seq) == (since_ms, first.seq, second.seq)
+        await bench.index.postpone([Delay(debt, bench.now_ms, "lost again", doubt=True)])
+        [debt] = await bench.claim(grid)
+        assert (debt.doubt_ms, debt.doubt_seq) == (bench.now_ms, SEVERAL)
+        await bench.index.settle([payment_of(debt)])
+        await bench.put("k", b"newer")
+        [debt] = await bench.claim(grid)
+        assert (debt.doubt_ms, debt.doubt_seq) == (0, 0)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("by", ["claim", "claim_key", "put", "release"])
+def test_a_holder_that_died_leaves_a_doubt(run: Run, by: str) -> None:
+    async def scenario(bench: Workbench) -> None:
+        grid = bench.grids[0]
+        first = await bench.put("k")
+        assert await bench.claim_key(grid, "k", "dead#1") is not None
+        died_ms = bench.now_ms + LEASE_MS
+        if by == "release":
+            assert await bench.index.release_leases("dead") == 1
+            died_ms = bench.now_ms
+        else:
+            bench.pass_ms(LEASE_MS + 5)
+        if by == "put":
+            until_ms = bench.now_ms + LEASE_MS
+            written = await bench.put("k", b"new", holder="me#1", claims=bench.grids, lease_until_ms=until_ms)
+            assert written.doubts == {grid: died_ms}, "whoever claims by writing hears of it too"
+            bench.pass_ms(LEASE_MS)
+            [debt] = await bench.claim(grid)
+            assert debt.doubt_seq == SEVERAL, "the second holder died as well"
+            return
+        found = await bench.claim_key(grid, "k") if by == "claim_key" else (await bench.claim(grid))[0]
+        assert found is not None
+        assert (found.doubt_ms, found.doubt_seq) == (died_ms, first.seq)
+
+    run(scenario)
+
+
+def test_a_holder_that_died_after_the_key_had_changed_worked_at_an_older_version(run: Run) -> None:
+    async def scenario(bench: Workbench) -> None:
+        grid = bench.grids[0]
+        await bench.put("k")
+        assert await bench.claim_key(grid, "k", "dead") is not None
+        await bench.put("k", b"new")
+        bench.pass_ms(LEASE_MS)
+        [debt] = await bench.claim(grid)
+        assert debt.doubt_seq == SEVERAL
+
+    run(scenario)
 
 
 # --- leases ---

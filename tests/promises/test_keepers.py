@@ -74,7 +74,7 @@ def test_a_grid_that_left_the_policy_is_emptied_but_not_before_the_others_hold_e
             await made.site.index.suspect(BUCKET, "k", version.seq, number, now_ms=made.site.clock.now_ms())
             await made.reconcile()
             leaving = [keeper for keeper in made.catchups if keeper.name.startswith("catch-up a")]
-            assert await leaving[0].step() < CATCHUP_IDLE_S
+            assert min([await keeper.step() for keeper in leaving]) < CATCHUP_IDLE_S
             assert await made.copies("k") == {"a"}, "the only copy is left alone"
             await made.converge()
             assert await made.copies("k") == {"b"}

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from holdfast.errors import ConfigError, S3Error
 from holdfast.keepers.scrub import Scrub
-from holdfast.limits import BLOCK_BYTES, INLINE_BYTES
+from holdfast.limits import BLOCK_BYTES, DOUBT_S, INLINE_BYTES
 from holdfast.model import Place
 from holdfast.s3 import GetObject, ListObjects
 from holdfast.testing.faults import OPERATIONS, Fault, Kind
@@ -152,6 +152,11 @@ class Outages(RuleBasedStateMachine):
         self.troubled.faults[name].heal()
         self.troubled.lagging[name].appear()
 
+    @rule(name=GRIDS)
+    def land(self, name: str) -> None:
+        """What was late arrives, unless it is so late that it never does."""
+        self.run(self.troubled.faults[name].land(DOUBT_S))
+
     @rule(key=KEYS)
     def rot(self, key: str) -> None:
         self.troubled.inner["a"].rot(Place(BUCKET, key), 0)
@@ -163,7 +168,7 @@ class Outages(RuleBasedStateMachine):
 
     # --- what the gateway does by itself ---
 
-    @rule(lane=st.integers(0, 3))
+    @rule(lane=st.integers(0, 5))
     def catch_up(self, lane: int) -> None:
         self.run(self.made.catchups[lane].step())
 

@@ -14,10 +14,10 @@ from holdfast.copies.site import PolicyTerms, Seat, Site
 from holdfast.errors import S3Error
 from holdfast.events import Teller
 from holdfast.grids.memory import MemoryGrid
-from holdfast.index.interface import NewVersion
+from holdfast.index.interface import Debt, Delay, NewVersion, Payment
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.keepers.probe import attach_all
-from holdfast.limits import GIB
+from holdfast.limits import CATCHUP_LATE_S, CATCHUP_TOLD_S, GIB, STUCK_ATTEMPTS
 from holdfast.model import Bucket, Facts
 from holdfast.serve.admin import AdminServer, Readiness, application
 from holdfast.serve.metrics import Publisher, Tally
@@ -201,6 +201,49 @@ def test_the_status_tells_how_the_cache_does_and_why_it_is_off(tmp_path: Path) -
         _, body = await office.json("/status")
         assert (body["cache"]["state"], body["cache"]["reason"]) == ("off", "in some of the workers; the log says why")
         await cache.close()
+
+    open_office(tmp_path, visit)
+
+
+def test_the_status_names_debts_that_are_stuck_and_the_log_tells_how_catch_up_gets_on(tmp_path: Path) -> None:
+    async def visit(office: Office) -> None:
+        told: list[events.CatchUpTold] = []
+        office.teller.subscribe(lambda event: told.append(event) if isinstance(event, events.CatchUpTold) else None)
+        number = office.site.seats["a"].number
+        for key in ("bad", "good"):
+            await office.put(key, b"x" * 100)
+
+        async def claimed(key: str) -> Debt:
+            now_ms = office.clock.now_ms()
+            debt = await office.index.claim_key(
+                number, "photos", key, holder="me", now_ms=now_ms, lease_until_ms=now_ms + 1
+            )
+            assert debt is not None
+            return debt
+
+        for _ in range(STUCK_ATTEMPTS):
+            await office.index.postpone([Delay(await claimed("bad"), office.clock.now_ms(), "no copy is known")])
+        await office.watch.step()
+        office.clock.at_s += CATCHUP_LATE_S
+        await office.watch.step()
+        await office.index.settle([Payment(await claimed("good"), "etag")])
+        _, body = await office.json("/status")
+        grid = body["grids"][0]
+        assert (grid["owed"], grid["stuck"], grid["eta_s"], grid["payable_eta_s"]) == (1, 1, None, 0.0)
+        [stuck] = grid["stuck_debts"]
+        assert (stuck["bucket"], stuck["key"], stuck["age_s"]) == ("photos", "bad", CATCHUP_LATE_S)
+        assert (stuck["attempts"], stuck["reason"]) == (STUCK_ATTEMPTS, "no copy is known")
+        _, _, scrape = await office.get("/metrics")
+        assert 'holdfast_debts_stuck{grid="a"} 1.0' in scrape.splitlines()
+        for _ in range(2):
+            office.clock.at_s += CATCHUP_TOLD_S
+            await office.watch.step()
+        await office.index.settle([Payment(await claimed("bad"), "etag")])
+        await office.watch.step()
+        mine = [(event.phase, event.owed, event.paid, event.stuck) for event in told if event.grid == "a"]
+        assert mine == [("begins", 2, 0, 1), ("goes on", 1, 1, 1), ("makes no progress", 1, 1, 1), ("is done", 0, 2, 0)]
+        idle = next(event for event in told if event.phase == "makes no progress" and event.grid == "a")
+        assert idle.reason == "no copy is known"
 
     open_office(tmp_path, visit)
 

@@ -26,7 +26,7 @@ from holdfast.config.credentials import Credentials
 from holdfast.config.load import load
 from holdfast.config.notation import Secret
 from holdfast.limits import GIB
-from holdfast.serve.status import CacheStatus, Endpoint, GridStatus, PolicyStatus, Status, WorkerStatus
+from holdfast.serve.status import CacheStatus, Endpoint, GridStatus, PolicyStatus, Status, StuckStatus, WorkerStatus
 
 PROGRAM = str(Path(sys.executable).with_name("holdfast"))
 
@@ -355,6 +355,21 @@ def test_status_promises_no_eta_for_a_grid_that_is_down_or_stuck() -> None:
     assert "after its return" in first
     assert "unknown" in second
     assert "a: no such directory [x]; breaker: write open" in told.splitlines()
+
+
+def test_status_names_debts_that_are_stuck_and_promises_nothing_for_them() -> None:
+    debts = (StuckStatus("photos", "a/b.jpg", 9, 3725.0, 7, "b: no copy is known [x]"),)
+    told = shown(
+        grid("a", owed=55, eta_s=None, payable_eta_s=130.0, stuck=2, stuck_debts=debts),
+        grid("b", owed=2, eta_s=None, payable_eta_s=0.0, stuck=2),
+    )
+    first, second = (line for line in told.splitlines() if line.startswith(("a  ", "b  ")))
+    assert "2 min 10 s, then 2 stuck" in first
+    assert second.rstrip().endswith("2 stuck")
+    assert "s, then" not in second
+    line = next(line for line in told.splitlines() if line.startswith("a: stuck"))
+    for part in ("1 h 2 min", "7 attempts", "photos/a/b.jpg", "b: no copy is known [x]"):
+        assert part in line
 
 
 def test_what_is_wrong_with_a_grid_is_readable_on_a_narrow_terminal() -> None:

@@ -105,6 +105,16 @@ def test_lines_below_the_level_are_left_out(tmp_path: Path) -> None:
         (events.CopySuspected("left", "b", "k", "damaged"), "warning", ["left", "b", "k", "damaged"]),
         (events.CacheMoved(True, "", 5, 77), "info", ["cache is on", "5", "77"]),
         (events.CacheMoved(False, "no space left"), "warning", ["no space left"]),
+        (
+            events.CatchUpTold("left", "goes on", 5_000, 77_000, 321, 60.0, 12.34, 405.4, 3),
+            "info",
+            ["left", "5000", "77000", "321", "60", "12.3", "405", "3"],
+        ),
+        (
+            events.CatchUpTold("left", "makes no progress", 5, 7, 0, 60.0, 0.0, None, 5, "no copy is known"),
+            "warning",
+            ["catch-up makes no progress", "left", "no copy is known"],
+        ),
         (events.KeeperFailed("scrub", "Traceback\n  here\nValueError: odd"), "error", ["scrub", "ValueError: odd"]),
         (events.Noted("serving", {"pid": 17}), "info", ["serving", "17"]),
     ],

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from holdfast import events
 from holdfast.health.pace import Pace
+from holdfast.health.progress import Phase, Progress
 from holdfast.limits import METRICS_STALE_S
 from holdfast.serve.metrics import Family, Publisher, Reading, Snapshot, Tally, read_snapshot, render
 from holdfast.testing.rawhttp import StillClock
@@ -211,3 +212,39 @@ def test_a_pace_is_never_negative_and_never_above_the_fastest_stretch(steps: lis
         pace.observe(at_s, paid)
         fastest = max(fastest, amount / delay_s)
     assert 0 <= pace.per_s <= fastest * 1.001 + 1e-9
+
+
+def test_few_large_debts_behind_many_small_ones_are_in_the_eta() -> None:
+    pace = Pace()
+    for second in range(10):
+        pace.observe(second, second * 100, second * 1_000)
+    assert pace.eta_s(100) == 1
+    assert pace.eta_s(100, 1_000) == 1
+    assert pace.eta_s(100, 3_600_000) == 3600
+    only_deletions = Pace()
+    for second in range(10):
+        only_deletions.observe(second, second * 100, 0)
+    assert only_deletions.eta_s(100, 1_000) is None, "how fast bytes go is not known"
+
+
+# --- progress ---
+
+
+def test_a_catch_up_is_told_once_at_its_beginning_now_and_then_and_at_its_end() -> None:
+    progress, told = Progress(), []
+    for second in range(0, 400, 2):
+        oldest_s = 0.5 if second < 20 or second >= 300 else 20.0
+        phase = progress.observe(1000.0 + second, oldest_s=oldest_s, paid=min(second, 200))
+        if phase is not None:
+            told.append((second, phase))
+            assert progress.sums(1000.0 + second, min(second, 200)) == (second - 20, min(second, 200) - 20)
+        if phase is Phase.DONE:
+            break
+    assert told == [
+        (20, Phase.BEGUN),
+        (80, Phase.ONGOING),
+        (140, Phase.ONGOING),
+        (200, Phase.ONGOING),
+        (260, Phase.IDLE),
+        (300, Phase.DONE),
+    ]

@@ -11,7 +11,7 @@ import pytest
 from holdfast.clock import SystemClock
 from holdfast.errors import ConfigError
 from holdfast.events import Teller
-from holdfast.index.interface import NewVersion
+from holdfast.index.interface import NewVersion, Pick
 from holdfast.index.schema import APPLICATION_ID, STEPS
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.index.sqlite_debts import DUE
@@ -120,8 +120,12 @@ def plan(connection: apsw.Connection, query: str, bindings: tuple[object, ...]) 
 def test_claiming_walks_along_the_due_debts_only(tmp_path: Path) -> None:
     async def main() -> None:
         async with opened(tmp_path / "index.db") as index:
-            told = plan(index._reader, DUE, (1, 2, 3))
-            assert told == "SEARCH debt USING INDEX debt_due (grid=? AND due_ms<?)"
+            walk = "SEARCH debt USING INDEX debt_order (grid=? AND <expr>=? AND due_ms<?)"
+            for pick in (Pick.NEWEST, Pick.OLDEST, Pick.LARGE):
+                assert plan(index._reader, DUE[pick], (1, 2, 3)) == walk
+            told = plan(index._reader, DUE[Pick.ANY], (1, 2, 3))
+            assert told.count(walk) == 2
+            assert "SCAN debt" not in told
 
     asyncio.run(main())
 

@@ -151,20 +151,55 @@ def test_a_slow_operation_that_keeps_its_deadline_succeeds(operation: str) -> No
     _run(body)
 
 
+class _Slow(Streamed):
+    """Comes in two pieces, each after `pause_s`."""
+
+    pause_s = 0.0
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        for size in (1, self.size - 1):
+            await asyncio.sleep(self.pause_s)
+            yield b"x" * size
+
+
 def test_a_large_body_is_given_time_by_its_size() -> None:
     async def body() -> None:
-        class Slow(Streamed):
-            async def stream(self) -> AsyncIterator[bytes]:
-                await asyncio.sleep(self.size / GRID_STAGE_BYTES_S + extra_s)
-                yield b"x" * self.size
-
-        timely = DeadlineGrid(MemoryGrid("grid"), deadline_s=3.0)
-        source = Slow(b"", size=8 * GRID_STAGE_BYTES_S)
-        extra_s = 2.0
+        faulty = FaultGrid(MemoryGrid("grid"), clock=CLOCK)
+        timely = DeadlineGrid(faulty, deadline_s=3.0)
+        source = _Slow(b"", size=8 * GRID_STAGE_BYTES_S)
+        faulty.inject(Fault(Kind.SLOW, delay_s=8 + 2.0), "stage")
         await timely.stage(KEY, source, label())
-        extra_s = 4.0
+        faulty.inject(Fault(Kind.SLOW, delay_s=8 + 4.0), "stage")
         with pytest.raises(Unavailable):
             await timely.stage(KEY, source, label())
+
+    _run(body)
+
+
+def test_the_time_that_a_body_takes_to_arrive_is_not_the_grids() -> None:
+    """It neither runs against the deadline nor is told as latency; the grid's own time does and is, before and after."""
+
+    async def body() -> None:
+        faulty, _, attempts = _traced()
+        teller = Teller()
+        teller.subscribe(lambda event: attempts.append(event) if isinstance(event, GridAttempt) else None)
+        timely = TraceGrid(DeadlineGrid(faulty, deadline_s=3.0), clock=CLOCK, teller=teller)
+        source = _Slow(b"", size=2)
+        source.pause_s = 100.0
+        faulty.inject(Fault(Kind.SLOW, delay_s=2.0), "stage")
+        await timely.stage(KEY, source, label())
+        assert attempts[0].elapsed_s == pytest.approx(2.0, abs=0.01)
+
+        class Stuck(MemoryGrid):
+            async def stage(self, place: Place, source: Source, label: Label) -> Staged:
+                async for _ in source.stream():
+                    await asyncio.sleep(2.0)
+                return await super().stage(place, source, label)
+
+        began_s = _now_s()
+        with pytest.raises(Unavailable):
+            await DeadlineGrid(Stuck("grid"), deadline_s=3.0).stage(KEY, source, label())
+        assert _now_s() - began_s == pytest.approx(100.0 + 2.0 + 100.0 + 1.0, abs=0.01)
 
     _run(body)
 

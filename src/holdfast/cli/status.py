@@ -40,8 +40,8 @@ HELP: Final = prose("""
 Show how a running node is doing.
 
 For each grid: whether it is there, what it [b]holds[/b], what it is [b]owed[/b] (versions it must still get, deletions it must
-still hear of), how old the oldest debt is, and when all will be paid at the present speed. Below: how full the spool
-is. Writes get 503 SlowDown when it is full.
+still hear of), how old the oldest debt is, and when all will be paid at the present speed. Debts that were tried again and
+again in vain are [b]stuck[/b]; some of them are named with their reason. Below: how full the spool is. Writes get 503 SlowDown when it is full.
 
 It asks the admin listener. The address is that of [cyan]--admin[/cyan], or what the node that serves the data directory
 wrote there. Exit code 0: it answered; 1: nobody can be reached.
@@ -154,7 +154,8 @@ def render(status: Status) -> Group:
     for worker in status.workers:
         workers.add_row(str(worker.worker), str(worker.pid), str(worker.connections), str(worker.requests))
     remarks = [Text(f"{grid.name}: {remark}") for grid in status.grids if (remark := _remarks(grid))]
-    return Group(Text.from_markup(head), _grids(status), *remarks, Text(), fill, Text(), workers)
+    stuck = [line for grid in status.grids for line in _stuck(grid)]
+    return Group(Text.from_markup(head), _grids(status), *remarks, *stuck, Text(), fill, Text(), workers)
 
 
 def _fill(used: int, limit: int) -> tuple[str, str, str]:
@@ -188,9 +189,22 @@ def _grids(status: Status) -> Table:
 def _eta(grid: GridStatus) -> str:
     if not grid.owed:
         return "-"
-    if grid.eta_s is not None:
-        return time_text(grid.eta_s)
-    return "unknown" if grid.state == "up" else "after its return"
+    stuck = f"{count_text(grid.stuck)} stuck" if grid.stuck else ""
+    if grid.stuck >= grid.owed:
+        return stuck
+    eta_s = grid.payable_eta_s if grid.stuck else grid.eta_s
+    told = time_text(eta_s) if eta_s is not None else "unknown" if grid.state == "up" else "after its return"
+    return f"{told}, then {stuck}" if stuck else told
+
+
+def _stuck(grid: GridStatus) -> list[Text]:
+    """Some of the debts that nobody could pay, each with its reason."""
+    return [
+        Text(
+            f"{grid.name}: stuck for {time_text(debt.age_s)} after {debt.attempts} attempts: {debt.bucket}/{debt.key}: {debt.reason}"
+        )
+        for debt in grid.stuck_debts
+    ]
 
 
 def _remarks(grid: GridStatus) -> str:

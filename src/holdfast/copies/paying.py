@@ -18,21 +18,33 @@ from holdfast.copies.site import Seat, Site
 from holdfast.copies.through import read_through
 from holdfast.crew import CrewFull
 from holdfast.digests import crc32c
-from holdfast.errors import Corrupt, GridError, Reason, Refused, Unavailable
+from holdfast.errors import Corrupt, GridError, Reason, Refused, Unavailable, Uncertain
 from holdfast.events import DebtPaid, DebtPostponed
-from holdfast.grids.grid import Label
+from holdfast.grids.grid import Label, Staged
 from holdfast.index.interface import Debt, Delay, Payment
-from holdfast.limits import BLOCK_BYTES, DEBT_RETRY_MAX_S, DEBT_RETRY_S, LEASE_S
+from holdfast.limits import BLOCK_BYTES, DEBT_RETRY_MAX_S, DEBT_RETRY_S, DOUBT_S, LEASE_S
 from holdfast.model import Place, Version
 
 T = TypeVar("T")
+Ready = Callable[[], Awaitable[Staged]]
 
 
 class _Body:
-    """A version's body as a `Source`: from memory, from the spool, or read and verified from other grids."""
+    """A version's body as a `Source`: from memory, from the spool, or read and verified from other grids.
+
+    Only a grid on this machine is offered files, which are checked before; others get every block checked as it goes.
+    """
 
     def __init__(
-        self, site: Site, place: Place, version: Version, blocks: Sequence[Block], route: Sequence[int], *, last: bool
+        self,
+        site: Site,
+        place: Place,
+        version: Version,
+        blocks: Sequence[Block],
+        route: Sequence[int],
+        *,
+        last: bool,
+        local: bool,
     ) -> None:
         self._site = site
         self._place = place
@@ -41,12 +53,13 @@ class _Body:
         self._route = route
         self._last = last
         self._spooled = version.spooled
+        self._local = local
         self.size = version.size
         self.data = _sound_inline(version) if version.size else b""
 
     @property
     def files(self) -> tuple[Path, ...]:
-        if not self._spooled:
+        if not self._spooled or not self._local:
             return ()
         names = dict.fromkeys(block.spool for block in self._blocks)
         return tuple(self._site.spool.path(name) for name in names)
@@ -76,8 +89,9 @@ def _sound_inline(version: Version) -> bytes | None:
     return version.inline if version.inline is not None and crc32c(version.inline) == version.crc else None
 
 
-async def pay(site: Site, debt: Debt) -> Payment | Delay:
-    """Do what a claimed debt asks for. Never raises GridError: a failure is a Delay."""
+async def pay(site: Site, debt: Debt, staged: Ready | None = None) -> Payment | Delay:
+    """Do what a claimed debt asks for. Never raises GridError: a failure is a Delay. `staged` gives this version's bytes at the
+    grid, once they are there."""
     seat = site.seat(debt.grid)
     if seat is None:
         return Delay(debt, site.clock.now_ms() + int(DEBT_RETRY_MAX_S * 1000), "this grid is not configured", False)
@@ -88,7 +102,7 @@ async def pay(site: Site, debt: Debt) -> Payment | Delay:
             await seat.grid.delete(place)
             payment, how = Payment(debt, None, policy.grids), "deleted"
         elif debt.grid in policy.grids:
-            bring = partial(_bring, site, seat, debt, debt.version, place)
+            bring = partial(_bring, site, seat, debt, debt.version, place, staged)
             # A large body takes its time, from the first look at its bytes on.
             etag, how = await (bring() if debt.version.size <= BLOCK_BYTES else _while_leased(site, debt, bring))
             payment = Payment(debt, etag, policy.grids)
@@ -102,40 +116,55 @@ async def pay(site: Site, debt: Debt) -> Payment | Delay:
             payment, how = Payment(debt, None, policy.grids), "deleted"
     except (GridError, OSError, CrewFull) as trouble:
         return _postpone(site, debt, trouble)
+    until_ms = _in_doubt_until_ms(seat, debt)
+    if until_ms > site.clock.now_ms() and not (how == "confirmed" and debt.doubt_seq == debt.seq):
+        # An older change may still arrive on top of this one: the bytes stay here, and the grid is looked at again.
+        holds = payment.etag is not None
+        return Delay(debt, until_ms, "an earlier change of it may still arrive", False, holds=holds)
     lag_s = max(0.0, (site.clock.now_ms() - debt.since_ms) / 1000)
     size = debt.version.size if debt.version is not None else 0
     site.teller.tell(DebtPaid(seat.name, debt.bucket, debt.key, size, lag_s, how))
     return payment
 
 
-async def _bring(site: Site, seat: Seat, debt: Debt, version: Version, place: Place) -> tuple[str, str]:
+async def _bring(
+    site: Site, seat: Seat, debt: Debt, version: Version, place: Place, staged: Ready | None
+) -> tuple[str, str]:
     """Make the grid hold this version; returns the grid's etag and how it came there."""
     layout = await site.index.layout(version.seq) if version.crc is None else None
     if version.crc is None and layout is None:
         raise Unavailable(seat.name, "stage", "the version was replaced meanwhile", shielded=True)
     blocks = list(all_blocks(version, layout))
-    if debt.attempts:
+    here = version.spooled or version.inline is not None or not version.size
+    if debt.doubt_ms or (debt.attempts and not here):
+        # It may hold the version already; and where nobody could give the bytes, the one that is owed them may have them.
         etag = await _read_back(site, debt.grid, place, version, blocks)
         if etag is not None:
             return etag, "confirmed"
+    if staged is not None:
+        return await _publish(seat, await staged()), "copied"
     others = [copy.grid for copy in version.copies if copy.grid != debt.grid]
     last = version.spooled and await site.index.debt_of(debt.bucket, debt.key) == (debt.grid,)
-    body = _Body(site, place, version, blocks, others, last=last)
+    body = _Body(site, place, version, blocks, others, last=last, local=seat.grid.capabilities.local)
     label = Label(version.seq, version.etag, version.modified_ms, version.facts.system, version.facts.user)
     if body.files and not await spool_is_sound(site, blocks):
         body.without_files()
     how = "linked" if body.handover else "copied"
-    staged = await seat.grid.stage(place, body, label)
+    return await _publish(seat, await seat.grid.stage(place, body, label)), how
+
+
+async def _publish(seat: Seat, staged: Staged) -> str:
     try:
-        return await seat.grid.publish(staged), how
+        return await seat.grid.publish(staged)
     except GridError:
-        await _discard(seat, staged)
+        await discard(seat, staged)
         raise
 
 
-async def _discard(seat: Seat, staged: object) -> None:
+async def discard(seat: Seat, staged: Staged) -> None:
+    """Forget what was staged, if the grid can be asked."""
     try:
-        await seat.grid.discard(staged)  # type: ignore[arg-type]
+        await seat.grid.discard(staged)
     except GridError:
         return  # The grid removes what was staged and forgotten when it is next attached.
 
@@ -148,6 +177,10 @@ async def _read_back(site: Site, number: int, place: Place, version: Version, bl
         held = await seat.grid.head(place)
         if held.size != version.size or (held.label is not None and held.label.seq != version.seq):
             return None
+        if held.label is not None and version.size > BLOCK_BYTES:
+            return (
+                held.etag
+            )  # It shows under our number, so it is what was staged whole: reading it all would be egress.
         await verify_copy(site, number, place, blocks, held.etag)
     except Refused as refusal:
         if refusal.reason in (Reason.ABSENT, Reason.MISMATCH):
@@ -181,12 +214,36 @@ async def _while_leased(site: Site, debt: Debt, work: Callable[[], Awaitable[T]]
 def _postpone(site: Site, debt: Debt, trouble: Exception) -> Delay:
     seat = site.seat(debt.grid)
     name = seat.name if seat is not None else str(debt.grid)
-    counts = not (isinstance(trouble, Unavailable) and trouble.shielded)
+    rest_s = (trouble.retry_after_s or 0.0) if isinstance(trouble, Unavailable) and trouble.grid == name else 0.0
+    # A grid that was not asked, or that says when to come again, has not failed to do this.
+    counts = not (isinstance(trouble, Unavailable) and trouble.shielded) and not rest_s
+    silent = counts and _is_silence(trouble, name)
     delay_s = min(DEBT_RETRY_MAX_S, DEBT_RETRY_S * 2 ** min(debt.attempts, 16)) * (0.75 + site.clock.random() / 2)
-    if isinstance(trouble, Unavailable):
-        if trouble.grid == name:
-            site.was_silent(debt.grid)
-        delay_s = max(delay_s, trouble.retry_after_s or 0.0) if counts else DEBT_RETRY_S
+    if silent:
+        site.was_silent(debt.grid)
+    if rest_s:
+        site.asked_to_rest(debt.grid, rest_s)
+    if not counts:
+        delay_s = max(DEBT_RETRY_S, rest_s)
     reason = trouble.detail if isinstance(trouble, GridError) else str(trouble)
     site.teller.tell(DebtPostponed(name, debt.bucket, debt.key, debt.attempts + int(counts), delay_s, reason))
-    return Delay(debt, site.clock.now_ms() + int(delay_s * 1000), reason, counts)
+    due_ms = site.clock.now_ms() + int(delay_s * 1000)
+    return Delay(debt, due_ms, reason, counts, doubt=isinstance(trouble, Uncertain), silent=silent)
+
+
+def _is_silence(trouble: Exception, grid: str) -> bool:
+    """Whether this grid did nothing, for a reason that others of its debts will meet as well."""
+    denied = isinstance(trouble, Refused) and trouble.reason is Reason.DENIED
+    return (
+        isinstance(trouble, GridError)
+        and trouble.grid == grid
+        and (denied or isinstance(trouble, Unavailable | Uncertain))
+    )
+
+
+def _in_doubt_until_ms(seat: Seat, debt: Debt) -> int:
+    """When an earlier change in doubt has arrived if it ever does; 0 when there is none. What a process on this machine
+    began ends with it, and is done in order before."""
+    if not debt.doubt_ms or seat.grid.capabilities.local:
+        return 0
+    return debt.doubt_ms + int(DOUBT_S * 1000)

@@ -13,8 +13,9 @@ from holdfast.clock import Clock
 from holdfast.errors import ConfigError, GridError, Reason, Refused
 from holdfast.events import GridMoved, Teller
 from holdfast.grids.grid import Grid
+from holdfast.health.window import Window
 from holdfast.index.interface import Index, Usage
-from holdfast.limits import WAITING_AGE_S
+from holdfast.limits import REST_MAX_S, WAITING_AGE_S
 from holdfast.model import GridState, Redundancy, Value
 from holdfast.spool.spool import Spool
 
@@ -29,9 +30,9 @@ class PolicyTerms(Value, frozen=True):
 
 
 class Seat:
-    """One configured grid in this process. Mutated only by `Site`."""
+    """One configured grid in this process, and how it is doing."""
 
-    __slots__ = ("grid", "number", "reason", "since_ms", "state", "url")
+    __slots__ = ("arriving", "grid", "number", "reason", "rest_until_s", "since_ms", "state", "url", "window")
 
     def __init__(self, grid: Grid, url: str) -> None:
         self.grid = grid
@@ -40,6 +41,12 @@ class Seat:
         self.state = GridState.UNKNOWN
         self.reason = "not asked yet"
         self.since_ms = 0
+        self.arriving = 0
+        """Bodies that this process stages there while they arrive."""
+        self.rest_until_s = float("-inf")
+        """The grid asked to be left alone until then (monotonic seconds): whatever can wait does."""
+        self.window = Window()
+        """How many of its debts this process pays at once."""
 
     @property
     def name(self) -> str:
@@ -200,6 +207,14 @@ class Site:
         seat = self._numbers.get(number)
         if seat is not None and seat.name in self._doubt_wakers:
             self._doubt_wakers[seat.name].set()
+
+    def asked_to_rest(self, number: int, rest_s: float) -> None:
+        """A grid said that it is asked too much, and for how long it wants to be left alone."""
+        seat = self._numbers.get(number)
+        if seat is not None:
+            now_s = self.clock.monotonic_s()
+            seat.rest_until_s = max(seat.rest_until_s, now_s + min(rest_s, REST_MAX_S))
+            seat.window.throttled(now_s)
 
     def note_debts(self) -> None:
         """A change left debts behind: catch-up need not wait for its next look."""

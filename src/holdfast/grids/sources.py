@@ -5,11 +5,12 @@ Never decides what a body should be. Invariant: `stream` gives exactly `size` by
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from holdfast.crew import Crew, CrewFull
 from holdfast.errors import Unavailable
+from holdfast.grids.grid import Source
 from holdfast.limits import BLOCK_BYTES
 
 
@@ -72,6 +73,33 @@ class FilesSource:
             return await asyncio.to_thread(_read_piece, path, offset)
         except (OSError, CrewFull) as trouble:
             raise gone(f"the body cannot be read: {trouble}") from trouble
+
+
+class WaitedSource:
+    """`inner`, whose slowness is told: `waiting` is called with True whenever somebody begins to wait for its next piece, and
+    with False when that is there. A grid that waits for a body is not slow itself."""
+
+    __slots__ = ("_inner", "_waiting", "data", "files", "handover", "size")
+
+    def __init__(self, inner: Source, waiting: Callable[[bool], None]) -> None:
+        self._inner = inner
+        self._waiting = waiting
+        self.size = inner.size
+        self.data = inner.data
+        self.files = inner.files
+        self.handover = inner.handover
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        pieces = self._inner.stream()
+        while True:
+            self._waiting(True)
+            try:
+                piece = await anext(pieces, None)
+            finally:
+                self._waiting(False)
+            if piece is None:
+                return
+            yield piece
 
 
 def gone(detail: str) -> Unavailable:

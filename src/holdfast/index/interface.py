@@ -10,8 +10,9 @@ Methods are async for the engines that wait; the SQLite engine answers point rea
 S3 preconditions are evaluated inside the transaction; they raise `S3Error`.
 """
 
+import enum
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from holdfast.model import (
     ALWAYS,
@@ -24,6 +25,9 @@ from holdfast.model import (
     WriteCondition,
 )
 from holdfast.s3 import DeleteAsk, Page, Upload, UploadsPage
+
+SEVERAL: Final = -1
+"""In place of a sequence number: more than one change is in doubt."""
 
 
 class CommitUnknown(Exception):
@@ -53,6 +57,8 @@ class NewVersion(Value, frozen=True):
     crc: int | None = None
     layout: Layout | None = None
     spool: tuple[SpoolFile, ...] = ()
+    seq: int = 0
+    """A number that was reserved for it: it gets this one unless the key has changed since."""
     condition: WriteCondition = ALWAYS
     holder: str = ""
     claims: tuple[int, ...] = ()
@@ -68,6 +74,8 @@ class Written(Value, frozen=True):
     """Grids whose debts `holder` now has."""
     released: tuple[str, ...]
     """Spool files of the replaced version: nobody needs them any more, unlink them."""
+    doubts: dict[int, int] = {}
+    """Of the claimed, the grids where an earlier change is in doubt, and since when (ms)."""
 
 
 class Deleted(Value, frozen=True):
@@ -93,6 +101,36 @@ class Debt(Value, frozen=True):
     policy: str
     """Name of the bucket's policy."""
     version: Version | None
+    doubt_ms: int = 0
+    """When an earlier change of this key at this grid was given up, or its payer died, without knowing whether it
+    happened: it may have, and it may yet. 0: there is none."""
+    doubt_seq: int = 0
+    """The change that is in doubt; SEVERAL when there is more than one."""
+
+
+class Pick(enum.Enum):
+    """Which due debts are claimed first. Small ones are those of at most one block, and deletions."""
+
+    ANY = enum.auto()
+    """The soonest due, of whatever size."""
+    NEWEST = enum.auto()
+    """Small ones, the latest due: what was just written is what is asked for."""
+    OLDEST = enum.auto()
+    """Small ones, the soonest due: nothing waits for ever."""
+    LARGE = enum.auto()
+    """Large ones, the soonest due."""
+
+
+class Stuck(Value, frozen=True):
+    """A debt that was tried in vain again and again, and why the last attempt failed."""
+
+    grid: int
+    bucket: str
+    key: str
+    size: int
+    since_ms: int
+    attempts: int
+    reason: str
 
 
 class Payment(Value, frozen=True):
@@ -112,6 +150,12 @@ class Delay(Value, frozen=True):
     reason: str
     counts: bool = True
     """False gives the debt back without counting an attempt."""
+    doubt: bool = False
+    """The grid may have acted, or may yet: the debt remembers since when."""
+    holds: bool = False
+    """The grid holds the version; only the doubt about an earlier change keeps the debt."""
+    silent: bool = False
+    """The grid itself was silent, or said that it is asked too much."""
 
 
 class Settled(Value, frozen=True):
@@ -144,6 +188,9 @@ class GridSums(Value, frozen=True):
     """When the oldest debt arose; 0 when there is none."""
     paid: int
     """Debts ever settled there: its growth is the rate of catch-up."""
+    paid_bytes: int = 0
+    stuck: int = 0
+    """Debts that were tried STUCK_ATTEMPTS times or more in vain."""
 
 
 class GridRow(Value, frozen=True):
@@ -214,6 +261,10 @@ class Index(Protocol):
         """Of a version that has one; None when that version is gone (overwritten meanwhile)."""
         ...
 
+    async def reserve(self) -> int:
+        """A sequence number for a version that is not here yet. A number that is never used is never given again."""
+        ...
+
     async def put(self, change: NewVersion) -> Written:
         """Commit a version, its debts and its spool files. Raises NoSuchBucket, PreconditionFailed,
         NoSuchKey (If-Match where nothing is)."""
@@ -273,8 +324,10 @@ class Index(Protocol):
 
     # --- debts ---
 
-    async def claim(self, grid: int, *, holder: str, now_ms: int, lease_until_ms: int, limit: int) -> tuple[Debt, ...]:
-        """Take debts of a grid that are due and that nobody has, the soonest due first. Durable before it returns.
+    async def claim(
+        self, grid: int, *, holder: str, now_ms: int, lease_until_ms: int, limit: int, pick: Pick = Pick.ANY
+    ) -> tuple[Debt, ...]:
+        """Take debts of a grid that are due and that nobody has, in the order of `pick`. Durable before it returns.
         Debts come with their current version, inline body included."""
         ...
 
@@ -315,6 +368,10 @@ class Index(Protocol):
 
     async def sums(self) -> tuple[GridSums, ...]:
         """One row per grid that is not retired. Kept up to date by each commit, so cheap."""
+        ...
+
+    async def stuck(self, grid: int, *, limit: int) -> tuple[Stuck, ...]:
+        """Debts of a grid that were tried STUCK_ATTEMPTS times or more in vain."""
         ...
 
     async def tombstone(self, bucket: str, key: str) -> int | None:

@@ -155,4 +155,17 @@ STEPS: Final[tuple[Step, ...]] = (
         ) STRICT, WITHOUT ROWID;
         """,
     ),
+    Step(
+        "changes in doubt; small and large debts in orders of their own; debts that are stuck; bytes that were paid",
+        """
+        -- doubt_ms: when a change of this key at this grid was last given up without knowing whether it happened, 0: never.
+        -- doubt_seq: which change; -1 when there is more than one. Both end with the debt.
+        ALTER TABLE debt ADD COLUMN doubt_ms INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE debt ADD COLUMN doubt_seq INTEGER NOT NULL DEFAULT 0;
+        DROP INDEX debt_due;
+        CREATE INDEX debt_order ON debt (grid, size > 1048576, due_ms);
+        CREATE INDEX debt_stuck ON debt (grid, seq) WHERE attempts >= 4;
+        ALTER TABLE grid ADD COLUMN paid_bytes INTEGER NOT NULL DEFAULT 0;
+        """,
+    ),
 )

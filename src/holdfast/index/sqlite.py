@@ -32,8 +32,10 @@ from holdfast.index.interface import (
     GridSums,
     NewVersion,
     Payment,
+    Pick,
     Reconciled,
     Settled,
+    Stuck,
     Usage,
     Written,
 )
@@ -148,6 +150,9 @@ class SqliteIndex:
             data = self._reader.execute("SELECT data FROM layout WHERE seq = ?", (seq,)).get
         return None if data is None else objects.read_layout(data)
 
+    async def reserve(self) -> int:
+        return await self._committer.submit(Batch.next_seq)
+
     async def put(self, change: NewVersion) -> Written:
         return await self._committer.submit(objects.put, change, objects.blobs_of(change), self._node)
 
@@ -222,12 +227,14 @@ class SqliteIndex:
 
     # --- debts ---
 
-    async def claim(self, grid: int, *, holder: str, now_ms: int, lease_until_ms: int, limit: int) -> tuple[Debt, ...]:
+    async def claim(
+        self, grid: int, *, holder: str, now_ms: int, lease_until_ms: int, limit: int, pick: Pick = Pick.ANY
+    ) -> tuple[Debt, ...]:
         with _READING:
             # Looking costs nothing; a transaction is for when there is something to take.
-            if not self._reader.execute(debts.DUE, (grid, now_ms, 1)).fetchall():
+            if not self._reader.execute(debts.DUE[pick], (grid, now_ms, 1)).fetchall():
                 return ()
-        return await self._committer.submit(debts.claim, grid, holder, now_ms, lease_until_ms, limit)
+        return await self._committer.submit(debts.claim, grid, holder, now_ms, lease_until_ms, limit, pick)
 
     async def claim_key(
         self, grid: int, bucket: str, key: str, *, holder: str, now_ms: int, lease_until_ms: int
@@ -262,6 +269,10 @@ class SqliteIndex:
     async def sums(self) -> tuple[GridSums, ...]:
         with _READING:
             return grids.read_sums(self._reader)
+
+    async def stuck(self, grid: int, *, limit: int) -> tuple[Stuck, ...]:
+        with _READING:
+            return debts.read_stuck(self._reader, grid, limit)
 
     async def tombstone(self, bucket: str, key: str) -> int | None:
         with _READING:

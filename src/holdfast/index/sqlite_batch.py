@@ -67,10 +67,10 @@ class GridBook:
 class GridDelta:
     """What a batch changed in one grid's sums."""
 
-    __slots__ = ("debt_bytes", "debts", "held", "held_bytes", "paid")
+    __slots__ = ("debt_bytes", "debts", "held", "held_bytes", "paid", "paid_bytes")
 
     def __init__(self) -> None:
-        self.held = self.held_bytes = self.debts = self.debt_bytes = self.paid = 0
+        self.held = self.held_bytes = self.debts = self.debt_bytes = self.paid = self.paid_bytes = 0
 
 
 class Batch:
@@ -170,6 +170,6 @@ class Batch:
         for grid, delta in self._deltas.items():
             self.execute(
                 "UPDATE grid SET held = held + ?, held_bytes = held_bytes + ?, debts = debts + ?,"
-                " debt_bytes = debt_bytes + ?, paid = paid + ? WHERE id = ?",
-                (delta.held, delta.held_bytes, delta.debts, delta.debt_bytes, delta.paid, grid),
+                " debt_bytes = debt_bytes + ?, paid = paid + ?, paid_bytes = paid_bytes + ? WHERE id = ?",
+                (delta.held, delta.held_bytes, delta.debts, delta.debt_bytes, delta.paid, delta.paid_bytes, grid),
             )

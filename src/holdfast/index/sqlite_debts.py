@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from holdfast.index.interface import Debt, Delay, Payment, Settled
+from holdfast.index.interface import Debt, Delay, Payment, Pick, Settled, Stuck
 from holdfast.index.sqlite_batch import Batch
 from holdfast.index.sqlite_objects import (
     INLINE_COLUMN,
@@ -23,14 +23,32 @@ from holdfast.index.sqlite_objects import (
     release,
     version_of,
 )
-from holdfast.index.sqlite_owe import drop_debt, owe_more, owed
+from holdfast.index.sqlite_owe import doubted, drop_debt, owe_more, owed
+from holdfast.limits import BLOCK_BYTES, STUCK_ATTEMPTS
 from holdfast.model import Copy, Version, pack
 
-DUE = (
-    "SELECT seq, bucket, key, since_ms, attempts FROM debt INDEXED BY debt_due"
-    " WHERE grid = ? AND due_ms <= ? ORDER BY due_ms LIMIT ?"
-)
-"""Debts of a grid that anybody may claim, the soonest due first: one walk along `debt_due`."""
+_TAKEN = "seq, bucket, key, since_ms, attempts, holder, due_ms, next_ms, doubt_ms, doubt_seq"
+
+_LARGE = f"size > {BLOCK_BYTES}"
+"""As the index `debt_order` has it."""
+
+
+def _due(large: int, order: str) -> str:
+    return (
+        f"SELECT {_TAKEN} FROM debt INDEXED BY debt_order"
+        f" WHERE grid = ?1 AND ({_LARGE}) = {large} AND due_ms <= ?2 ORDER BY due_ms {order} LIMIT ?3"
+    )
+
+
+DUE = {
+    Pick.NEWEST: _due(0, "DESC"),
+    Pick.OLDEST: _due(0, "ASC"),
+    Pick.LARGE: _due(1, "ASC"),
+    Pick.ANY: f"SELECT * FROM ({_due(0, 'ASC')}) UNION ALL SELECT * FROM ({_due(1, 'ASC')}) ORDER BY due_ms LIMIT ?3",
+}
+"""Debts of a grid (1) that anybody may claim now (2), so many (3): a walk along `debt_order`, one for each size."""
+
+_STUCK = f"INDEXED BY debt_stuck WHERE grid = ? AND attempts >= {STUCK_ATTEMPTS}"
 
 _CURRENT = (
     "coalesce((SELECT seq FROM object WHERE bucket = ?1 AND key = ?2),"
@@ -39,6 +57,9 @@ _CURRENT = (
 """The number under which the debts of a key are kept."""
 
 _OF_KEY = _CURRENT.replace("?1", "(SELECT id FROM bucket WHERE name = ?1)")
+
+
+_LEASED = "seq, bucket, size, since_ms, next_ms, attempts, doubt_ms, doubt_seq"
 
 
 class _Lease(NamedTuple):
@@ -50,11 +71,15 @@ class _Lease(NamedTuple):
     since_ms: int
     next_ms: int
     attempts: int
+    doubt_ms: int
+    doubt_seq: int
 
 
-def claim(batch: Batch, grid: int, holder: str, now_ms: int, lease_until_ms: int, limit: int) -> tuple[Debt, ...]:
+def claim(
+    batch: Batch, grid: int, holder: str, now_ms: int, lease_until_ms: int, limit: int, pick: Pick
+) -> tuple[Debt, ...]:
     """Take debts that are due."""
-    rows = batch.execute(DUE, (grid, now_ms, limit)).fetchall()
+    rows = batch.execute(DUE[pick], (grid, now_ms, limit)).fetchall()
     return tuple([_take(batch, grid, row, holder, lease_until_ms) for row in rows])
 
 
@@ -63,23 +88,25 @@ def claim_key(
 ) -> Debt | None:
     """Take one debt unless a lease of it runs."""
     row = batch.execute(
-        f"SELECT seq, bucket, key, since_ms, attempts FROM debt WHERE seq = {_OF_KEY} AND grid = ?3"
-        " AND (holder = '' OR due_ms <= ?4)",
+        f"SELECT {_TAKEN} FROM debt WHERE seq = {_OF_KEY} AND grid = ?3 AND (holder = '' OR due_ms <= ?4)",
         (bucket, key, grid, now_ms),
     ).get
     return None if row is None else _take(batch, grid, row, holder, lease_until_ms)
 
 
 def _take(batch: Batch, grid: int, row: Sequence[Any], holder: str, lease_until_ms: int) -> Debt:
-    seq, bucket, key, since_ms, attempts = row
+    seq, bucket, key, since_ms, attempts, dead, died_ms, next_ms, doubt_ms, doubt_seq = row
+    if dead:
+        # Its lease ran out: nobody knows what its holder did at the grid.
+        doubt_ms, doubt_seq = died_ms, doubted(doubt_ms, seq, next_ms)
     batch.execute(
-        "UPDATE debt SET holder = ?, due_ms = ?, next_ms = 0 WHERE seq = ? AND grid = ?",
-        (holder, lease_until_ms, seq, grid),
+        "UPDATE debt SET holder = ?, due_ms = ?, next_ms = 0, doubt_ms = ?, doubt_seq = ? WHERE seq = ? AND grid = ?",
+        (holder, lease_until_ms, doubt_ms, doubt_seq, seq, grid),
     )
     name, policy = batch.execute("SELECT name, policy FROM bucket WHERE id = ?", (bucket,)).get
     version = _current(batch, bucket, key)
     assert version is None or version.seq == seq, "a debt always carries the current sequence number"
-    return Debt(grid, name, key.decode(), seq, since_ms, attempts, holder, policy, version)
+    return Debt(grid, name, key.decode(), seq, since_ms, attempts, holder, policy, version, doubt_ms, doubt_seq)
 
 
 def _current(batch: Batch, bucket: int, key: bytes) -> Version | None:
@@ -92,13 +119,12 @@ def _current(batch: Batch, bucket: int, key: bytes) -> Version | None:
 def _lease(batch: Batch, debt: Debt) -> _Lease | None:
     """A debt while its holder still has it, under whichever number it has now."""
     row = batch.execute(
-        "SELECT seq, bucket, size, since_ms, next_ms, attempts FROM debt WHERE seq = ? AND grid = ? AND holder = ?",
+        f"SELECT {_LEASED} FROM debt WHERE seq = ? AND grid = ? AND holder = ?",
         (debt.seq, debt.grid, debt.holder),
     ).get
     if row is None:
         row = batch.execute(
-            "SELECT seq, bucket, size, since_ms, next_ms, attempts FROM debt"
-            f" WHERE seq = {_OF_KEY} AND grid = ?3 AND holder = ?4",
+            f"SELECT {_LEASED} FROM debt WHERE seq = {_OF_KEY} AND grid = ?3 AND holder = ?4",
             (debt.bucket, debt.key.encode(), debt.grid, debt.holder),
         ).get
     return None if row is None else _Lease._make(row)
@@ -131,7 +157,9 @@ def settle(batch: Batch, payments: Sequence[Payment]) -> Settled:
             )
             continue
         drop_debt(batch, lease.seq, debt.grid, lease.size)
-        batch.delta(debt.grid).paid += 1
+        delta = batch.delta(debt.grid)
+        delta.paid += 1
+        delta.paid_bytes += lease.size
         paid += 1
         etag = payment.etag if debt.grid in batch.grids.live else None
         released.extend(_confirm(batch, lease, debt, etag, batch.grids.needing(payment.wanted)))
@@ -179,9 +207,13 @@ def postpone(batch: Batch, delays: Sequence[Delay]) -> None:
             continue
         # A change since the claim is due at once, as it is without a lease.
         due_ms = delay.due_ms if lease.seq == debt.seq else min(delay.due_ms, batch.now_ms)
+        doubt_ms, doubt_seq = lease.doubt_ms, lease.doubt_seq
+        if delay.doubt:
+            doubt_ms, doubt_seq = batch.now_ms, doubted(doubt_ms, debt.seq)
         batch.execute(
-            "UPDATE debt SET holder = '', due_ms = ?, next_ms = 0, attempts = ?, reason = ? WHERE seq = ? AND grid = ?",
-            (due_ms, lease.attempts + delay.counts, delay.reason, lease.seq, debt.grid),
+            "UPDATE debt SET holder = '', due_ms = ?, next_ms = 0, attempts = ?, reason = ?, doubt_ms = ?, doubt_seq = ?"
+            " WHERE seq = ? AND grid = ?",
+            (due_ms, lease.attempts + delay.counts, delay.reason, doubt_ms, doubt_seq, lease.seq, debt.grid),
         )
 
 
@@ -193,16 +225,28 @@ def read_grids(connection: apsw.Connection, bucket: str, key: bytes) -> tuple[in
     return tuple([row[0] for row in rows])
 
 
+def read_stuck(connection: apsw.Connection, grid: int, limit: int) -> tuple[Stuck, ...]:
+    """Debts that were tried in vain again and again."""
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT (SELECT name FROM bucket WHERE id = debt.bucket), key, size, since_ms, attempts, reason"
+        f" FROM debt {_STUCK} LIMIT ?",
+        (grid, limit),
+    ).fetchall()
+    return tuple([Stuck(grid, bucket, key.decode(), *rest) for bucket, key, *rest in rows])
+
+
 def release_leases(batch: Batch, holder: str, limit: int) -> int:
     """Free up to `limit` debts of which this holder, or one of its requests, has a running lease. Returns how many."""
     rows = batch.execute(
-        "SELECT seq, grid FROM grid JOIN debt INDEXED BY debt_due ON debt.grid = grid.id AND due_ms > ?1"
+        "SELECT seq, grid, next_ms, doubt_ms FROM grid CROSS JOIN (VALUES (0), (1)) AS large"
+        f" JOIN debt INDEXED BY debt_order ON debt.grid = grid.id AND ({_LARGE}) = large.column1 AND due_ms > ?1"
         " WHERE holder = ?2 OR substr(holder, 1, length(?2) + 1) = ?2 || '#' LIMIT ?3",
         (batch.now_ms, holder, limit),
     ).fetchall()
-    for place in rows:
+    for seq, grid, next_ms, doubt_ms in rows:
         batch.execute(
-            "UPDATE debt SET holder = '', due_ms = ?, next_ms = 0 WHERE seq = ? AND grid = ?", (batch.now_ms, *place)
+            "UPDATE debt SET holder = '', due_ms = ?1, next_ms = 0, doubt_ms = ?1, doubt_seq = ?2 WHERE seq = ?3 AND grid = ?4",
+            (batch.now_ms, doubted(doubt_ms, seq, next_ms), seq, grid),
         )
     return len(rows)
 

@@ -13,7 +13,7 @@ from holdfast.index.interface import GridRow, GridSums, Reconciled
 from holdfast.index.sqlite_batch import Batch, Steps
 from holdfast.index.sqlite_objects import drop_body, end_tombstone, read_copies, release
 from holdfast.index.sqlite_owe import drop_debt, owe_anew, owed
-from holdfast.limits import COMMIT_SLICE
+from holdfast.limits import COMMIT_SLICE, STUCK_ATTEMPTS
 
 
 def register(batch: Batch, name: str, identity: str, url: str) -> GridRow:
@@ -136,7 +136,8 @@ def read_sums(connection: apsw.Connection) -> tuple[GridSums, ...]:
     """One row per grid that is not retired."""
     rows: list[tuple[Any, ...]] = connection.execute(
         "SELECT id, held, held_bytes, debts, debt_bytes,"
-        " coalesce((SELECT min(since_ms) FROM debt WHERE debt.grid = grid.id), 0), paid"
+        " coalesce((SELECT min(since_ms) FROM debt WHERE debt.grid = grid.id), 0), paid, paid_bytes,"
+        f" (SELECT count(*) FROM debt INDEXED BY debt_stuck WHERE debt.grid = grid.id AND attempts >= {STUCK_ATTEMPTS})"
         " FROM grid WHERE NOT retired ORDER BY id"
     ).fetchall()
     return tuple([GridSums(*row) for row in rows])

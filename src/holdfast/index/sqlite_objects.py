@@ -75,10 +75,20 @@ def put(batch: Batch, change: NewVersion, blobs: Blobs, node: str) -> Written:
     bucket = batch.bucket(change.bucket)
     prior = find(batch, bucket, blobs.key)
     check_write(change.condition, prior, change.key)
-    seq = batch.next_seq()
+    seq = change.seq
+    if not seq or seq <= _last(batch, bucket, blobs.key, prior):
+        seq = batch.next_seq()
     for file in change.spool:
         add_spool(batch, file, seq, node)
     return write(batch, change, blobs, bucket, prior, seq, owner=seq if change.spool else 0)
+
+
+def _last(batch: Batch, bucket: int, key: bytes, prior: Prior | None) -> int:
+    """The number of the last change of a key, as far as it is remembered."""
+    if prior is not None:
+        return prior.seq
+    row: int | None = batch.execute("SELECT seq FROM tombstone WHERE bucket = ? AND key = ?", (bucket, key)).get
+    return row or 0
 
 
 def find(batch: Batch, bucket: int, key: bytes) -> Prior | None:
@@ -175,7 +185,7 @@ def write(
         claimed = owe_anew(
             batch, bucket, key, seq, change.size, wanted, batch.now_ms, ours=ours, holder=holder, until_ms=until_ms
         )
-    return Written(seq, claimed, released)
+    return Written(seq, tuple(claimed), released, {grid: since_ms for grid, since_ms in claimed.items() if since_ms})
 
 
 def delete(

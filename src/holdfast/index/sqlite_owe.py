@@ -8,6 +8,7 @@ lease runs nobody else can have the debt, not even under the same holder's name,
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
+from holdfast.index.interface import SEVERAL
 from holdfast.index.sqlite_batch import Batch
 
 
@@ -19,12 +20,22 @@ class Owed(NamedTuple):
     due_ms: int
     holder: str
     next_ms: int
+    doubt_ms: int
+    doubt_seq: int
 
 
 def owed(batch: Batch, seq: int) -> list[Owed]:
     """All debts of the key whose current version or tombstone has this number."""
-    rows = batch.execute("SELECT grid, size, due_ms, holder, next_ms FROM debt WHERE seq = ?", (seq,)).fetchall()
+    rows = batch.execute(
+        "SELECT grid, size, due_ms, holder, next_ms, doubt_ms, doubt_seq FROM debt WHERE seq = ?", (seq,)
+    ).fetchall()
     return [Owed._make(row) for row in rows]
+
+
+def doubted(doubt_ms: int, seq: int, next_ms: int = 0) -> int:
+    """The number of the change that is in doubt now, beside an earlier doubt (`doubt_ms`). Whoever had the debt while it
+    changed (`next_ms`) worked at an older one."""
+    return SEVERAL if doubt_ms or next_ms else seq
 
 
 def owe_anew(
@@ -40,12 +51,12 @@ def owe_anew(
     holder: str = "",
     until_ms: int = 0,
     reason: str = "",
-) -> tuple[int, ...]:
-    """Record debts where none are. Those of `ours` are claimed for `holder`; returns them."""
-    claimed: list[int] = []
+) -> dict[int, int]:
+    """Record debts where none are. Those of `ours` are claimed for `holder`; returns them, as `owe_more` does."""
+    claimed: dict[int, int] = {}
     for grid in grids:
         if grid in ours:
-            claimed.append(grid)
+            claimed[grid] = 0
             due_ms, keeper = until_ms, holder
         else:
             due_ms, keeper = now_ms, ""
@@ -58,7 +69,7 @@ def owe_anew(
         delta = batch.delta(grid)
         delta.debts += 1
         delta.debt_bytes += size
-    return tuple(claimed)
+    return claimed
 
 
 def owe_more(
@@ -76,20 +87,26 @@ def owe_more(
     holder: str = "",
     until_ms: int = 0,
     reason: str = "",
-) -> tuple[int, ...]:
+) -> dict[int, int]:
     """A key changed that has `debts` under the number `before`: those go over to `seq`, the others of `grids` are
-    recorded. A running lease stays; a free debt is due at once, or claimed where `ours` names it. Returns the claimed."""
-    claimed: list[int] = []
+    recorded. A running lease stays; a free debt is due at once, or claimed where `ours` names it. Returns the claimed, each
+    with the moment since when an earlier change is in doubt there (0: none is)."""
+    claimed: dict[int, int] = {}
     for debt in debts:
         due_ms, keeper, next_ms = now_ms, "", 0
+        doubt_ms, doubt_seq = debt.doubt_ms, debt.doubt_seq
         if debt.holder and debt.due_ms > now_ms:
             due_ms, keeper, next_ms = debt.due_ms, debt.holder, debt.next_ms or now_ms
-        elif debt.grid in ours:
-            claimed.append(debt.grid)
-            due_ms, keeper = until_ms, holder
+        else:
+            if debt.holder:  # Its lease ran out: nobody knows what its holder did at the grid.
+                doubt_ms, doubt_seq = debt.due_ms, doubted(doubt_ms, before, debt.next_ms)
+            if debt.grid in ours:
+                claimed[debt.grid] = doubt_ms
+                due_ms, keeper = until_ms, holder
         batch.execute(
-            "UPDATE debt SET seq = ?, size = ?, due_ms = ?, holder = ?, next_ms = ? WHERE seq = ? AND grid = ?",
-            (seq, size, due_ms, keeper, next_ms, before, debt.grid),
+            "UPDATE debt SET seq = ?, size = ?, due_ms = ?, holder = ?, next_ms = ?, doubt_ms = ?, doubt_seq = ?"
+            " WHERE seq = ? AND grid = ?",
+            (seq, size, due_ms, keeper, next_ms, doubt_ms, doubt_seq, before, debt.grid),
         )
         batch.delta(debt.grid).debt_bytes += size - debt.size
     known = {debt.grid for debt in debts}
@@ -97,7 +114,7 @@ def owe_more(
     anew = owe_anew(
         batch, bucket, key, seq, size, fresh, now_ms, ours=ours, holder=holder, until_ms=until_ms, reason=reason
     )
-    return (*claimed, *anew)
+    return claimed | anew
 
 
 def drop_debt(batch: Batch, seq: int, grid: int, size: int) -> None:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from holdfast.clock import Clock
 from holdfast.errors import ConfigError, S3Error
-from holdfast.events import KeeperFailed, Teller
+from holdfast.events import ERRAND, KeeperFailed, Teller
 from holdfast.limits import KEEPER_PAUSE_MAX_S, KEEPER_PAUSE_S
 
 
@@ -61,6 +61,7 @@ class Supervisor:
             await keeper.close()
 
     async def _run(self, keeper: Keeper) -> None:
+        ERRAND.set(True)  # This task's own, and that of all that its steps begin.
         failures = 0
         while True:
             keeper.wake.clear()

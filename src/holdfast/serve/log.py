@@ -127,6 +127,7 @@ class Log:
             events.BreakerMoved: self._breaker_moved,
             events.GridMoved: self._grid_moved,
             events.DebtPostponed: self._debt_postponed,
+            events.CatchUpTold: self._catch_up_told,
             events.CopySuspected: self._copy_suspected,
             events.CacheMoved: self._cache_moved,
             events.KeeperFailed: self._keeper_failed,
@@ -211,6 +212,19 @@ class Log:
                 delay_s=round(event.delay_s, 1),
                 reason=event.reason,
             )
+
+    def _catch_up_told(self, event: events.CatchUpTold) -> None:
+        fields: dict[str, Any] = {"owed": event.owed, "owed_bytes": event.owed_bytes}
+        if event.phase != "begins":
+            fields |= {"paid": event.paid, "elapsed_s": round(event.elapsed_s), "per_s": round(event.per_s, 1)}
+        if event.owed and event.eta_s is not None:
+            fields["eta_s"] = round(event.eta_s)
+        if event.stuck:
+            fields["stuck"] = event.stuck
+        if event.reason:
+            fields["reason"] = event.reason
+        level = "warning" if event.phase == "makes no progress" else "info"
+        self.line(level, f"catch-up {event.phase}", grid=event.grid, **fields)
 
     def _copy_suspected(self, event: events.CopySuspected) -> None:
         if self._admit("warning", "copy is wrong", event.grid):

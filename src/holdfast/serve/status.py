@@ -14,17 +14,31 @@ from holdfast import __version__
 from holdfast.cache.cache import State
 from holdfast.clock import Clock
 from holdfast.copies.site import PolicyTerms, Seat, Site
+from holdfast.events import CatchUpTold
 from holdfast.health.pace import Pace
+from holdfast.health.progress import Phase, Progress
 from holdfast.index.interface import GridSums
-from holdfast.limits import METRICS_S
+from holdfast.limits import METRICS_S, STUCK_TOLD
 from holdfast.model import GridState, Value
 from holdfast.serve.metrics import Family, Publisher, Reading, Snapshot, alive
 
 _URGENCY = ("closed", "trial", "open")
 
 
+class StuckStatus(Value, frozen=True):
+    """A debt that nobody could pay so far."""
+
+    bucket: str
+    key: str
+    size: int
+    age_s: float
+    attempts: int
+    reason: str
+    """Why the last attempt failed."""
+
+
 class GridStatus(Value, frozen=True):
-    """One configured grid. `eta_s` is None when nothing that is owed is being paid."""
+    """One configured grid. `eta_s` is None when nothing that is owed is being paid, or some of it cannot be."""
 
     name: str
     url: str
@@ -40,6 +54,12 @@ class GridStatus(Value, frozen=True):
     paid_per_s: float
     breakers: dict[str, str]
     """Per class of operation, the worst state among the workers."""
+    payable_eta_s: float | None = 0.0
+    """As `eta_s`, without what is stuck."""
+    stuck: int = 0
+    """Debts that were tried again and again in vain: no ETA covers them."""
+    stuck_debts: tuple[StuckStatus, ...] = ()
+    """Some of them."""
 
 
 class CacheStatus(Value, frozen=True):
@@ -143,10 +163,14 @@ class Watch:
         self._node = node
         self._began_s = clock.monotonic_s()
         self._paces: dict[int, Pace] = {}
+        self._progress: dict[int, Progress] = {}
 
     async def step(self) -> float:
         """Look once."""
-        self._observe(await self._site.index.sums())
+        sums = await self._site.index.sums()
+        self._observe(sums)
+        for row in sums:
+            await self._tell(row)
         return METRICS_S
 
     async def close(self) -> None:
@@ -156,7 +180,30 @@ class Watch:
         now_s = self._clock.monotonic_s()
         self._paces = {row.grid: self._paces.get(row.grid) or Pace() for row in sums}
         for row in sums:
-            self._paces[row.grid].observe(now_s, row.paid)
+            self._paces[row.grid].observe(now_s, row.paid, row.paid_bytes)
+
+    async def _tell(self, row: GridSums) -> None:
+        """Tell how a grid's catch-up gets on, when that is worth a line."""
+        site, seat = self._site, self._site.seat(row.grid)
+        if seat is None:
+            return
+        now_s = self._clock.monotonic_s()
+        progress = self._progress.setdefault(row.grid, Progress())
+        phase = progress.observe(now_s, oldest_s=_age_s(row, self._clock.now_ms()), paid=row.paid)
+        if phase is None:
+            return
+        elapsed_s, paid = progress.sums(now_s, row.paid)
+        if phase is Phase.DONE:
+            del self._progress[row.grid]
+        pace = self._paces[row.grid]
+        stuck = await site.index.stuck(row.grid, limit=1) if phase is Phase.IDLE else ()
+        reason = seat.reason or "".join(debt.reason for debt in stuck)
+        eta_s = pace.eta_s(row.debts - row.stuck, row.debt_bytes) if seat.state is GridState.UP else None
+        site.teller.tell(
+            CatchUpTold(
+                seat.name, phase.value, row.debts, row.debt_bytes, paid, elapsed_s, pace.per_s, eta_s, row.stuck, reason
+            )
+        )
 
     async def status(self) -> tuple[Status, list[Snapshot]]:
         """How the node is doing, and what its workers counted."""
@@ -184,7 +231,7 @@ class Watch:
             spool_limit=self._site.spool.limit_bytes,
             cache=_cache(self._site, snapshots, living),
             grids=tuple(
-                self._grid(seat, by_grid.get(seat.number), living, now_ms) for seat in self._site.seats.values()
+                [await self._grid(seat, by_grid.get(seat.number), living, now_ms) for seat in self._site.seats.values()]
             ),
             policies=tuple(
                 PolicyStatus(terms.name, terms.grids, terms.ack, "accept" if terms.accept_outage else "refuse")
@@ -194,10 +241,13 @@ class Watch:
         )
         return told, snapshots
 
-    def _grid(self, seat: Seat, sums: GridSums | None, living: Sequence[Snapshot], now_ms: int) -> GridStatus:
+    async def _grid(self, seat: Seat, sums: GridSums | None, living: Sequence[Snapshot], now_ms: int) -> GridStatus:
         row = sums or GridSums(seat.number, 0, 0, 0, 0, 0, 0)
         pace = self._paces.get(row.grid) or Pace()
         up = seat.state is GridState.UP
+        payable = row.debts - row.stuck
+        eta_s = pace.eta_s(payable, row.debt_bytes) if up or not payable else None
+        stuck = await self._site.index.stuck(row.grid, limit=STUCK_TOLD) if row.stuck else ()
         return GridStatus(
             name=seat.name,
             url=seat.url,
@@ -208,10 +258,23 @@ class Watch:
             held_bytes=row.held_bytes,
             owed=row.debts,
             owed_bytes=row.debt_bytes,
-            oldest_debt_s=max(0.0, (now_ms - row.oldest_ms) / 1000) if row.oldest_ms else 0.0,
-            eta_s=pace.eta_s(row.debts) if up or not row.debts else None,
+            oldest_debt_s=_age_s(row, now_ms),
+            eta_s=None if row.stuck else eta_s,
             paid_per_s=pace.per_s,
             breakers=_breakers(seat.name, living),
+            payable_eta_s=eta_s,
+            stuck=row.stuck,
+            stuck_debts=tuple(
+                StuckStatus(
+                    debt.bucket,
+                    debt.key,
+                    debt.size,
+                    max(0.0, (now_ms - debt.since_ms) / 1000),
+                    debt.attempts,
+                    debt.reason,
+                )
+                for debt in stuck
+            ),
         )
 
 
@@ -244,6 +307,11 @@ def _cache(site: Site, snapshots: Sequence[Snapshot], living: Sequence[Snapshot]
         offers=counted("offers"),
         evictions=counted("evictions"),
     )
+
+
+def _age_s(row: GridSums, now_ms: int) -> float:
+    """How long the oldest debt has been owed; 0 when there is none."""
+    return max(0.0, (now_ms - row.oldest_ms) / 1000) if row.oldest_ms else 0.0
 
 
 def _breakers(grid: str, living: Sequence[Snapshot]) -> dict[str, str]:
@@ -303,13 +371,19 @@ def readings(status: Status) -> list[Reading]:
         per_grid("holdfast_debts", "Keys that are owed to the grid.", [grid.owed for grid in grids]),
         per_grid("holdfast_debt_bytes", "Bytes that are owed to the grid.", [grid.owed_bytes for grid in grids]),
         per_grid(
+            "holdfast_debts_stuck",
+            "Debts that were tried again and again in vain: no ETA covers them.",
+            [grid.stuck for grid in grids],
+        ),
+        per_grid("holdfast_debts_per_second", "Debts that are being paid.", [grid.paid_per_s for grid in grids]),
+        per_grid(
             "holdfast_oldest_debt_seconds",
             "Age of the oldest debt: the grid's lag.",
             [grid.oldest_debt_s for grid in grids],
         ),
         per_grid(
             "holdfast_debt_eta_seconds",
-            "When what is owed will be paid at the present speed; NaN when nothing is being paid.",
+            "When what is owed will be paid at the present speed; NaN when nothing is being paid, or some of it is stuck.",
             [float("nan") if grid.eta_s is None else grid.eta_s for grid in grids],
         ),
     ]

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,10 @@ class Incoming:
         self._settled = False
         self._flushing: asyncio.Future[None] | None = None
         self._flushed = 0
+        self._come = 0
+        self._moved = asyncio.Event()
+        self.abandoned = False
+        """True when the rest will never come."""
 
     def expect(self, algorithms: Sequence[Algorithm], *, payload_sha256: bool) -> None:
         """Which digests to compute beside MD5 and the blocks' CRCs."""
@@ -66,6 +71,8 @@ class Incoming:
         crew = self._spool.crew
         self._pending = (crew.submit(self._write, pieces),)
         self._pending = (*self._pending, crew.submit(self._hash, pieces))
+        for future in self._pending:
+            future.add_done_callback(partial(self._progress, self._pending, self.size))
         if self.size - self._flushed >= SPOOL_FLUSH_BYTES and (self._flushing is None or self._flushing.done()):
             # Begun early, so that little is left to be flushed when the last byte has come.
             await self._wait_flush()
@@ -80,8 +87,30 @@ class Incoming:
         await self._wait()
         self._settle()
 
+    async def has_come(self, size_bytes: int) -> bool:
+        """Wait until so many bytes of the body are in the file and digested; False when they will never be."""
+        while self._come < size_bytes and not self.abandoned:
+            await self._moved.wait()
+        return self._come >= size_bytes
+
+    def crc_of(self, block: int) -> int:
+        """The CRC-32C of a block that has come."""
+        start = 4 * block
+        return int.from_bytes(self._blocks[start : start + 4], "little") if start < len(self._blocks) else self._crc
+
+    def _progress(self, work: "tuple[asyncio.Future[None], ...]", size_bytes: int, _: "asyncio.Future[None]") -> None:
+        if all(future.done() and not future.cancelled() and future.exception() is None for future in work):
+            self._turn(size_bytes)
+
+    def _turn(self, size_bytes: int) -> None:
+        self._come = size_bytes
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
     async def abandon(self) -> None:
         """Remove the file. Safe at any time, also after `finish`."""
+        self.abandoned = True
+        self._turn(self._come)
         if self._pending is not None:
             await asyncio.wait(self._pending)
         if self._flushing is not None:

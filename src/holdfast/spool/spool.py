@@ -99,6 +99,11 @@ class Spool:
         names = list(dict.fromkeys(identifiers))
         return Reader(self, await self._crew.do(_open, [self.path(name) for name in names[:SPOOL_OPEN_FILES]]))
 
+    def read_once(self, identifier: str, offset: int, size_bytes: int) -> "asyncio.Future[tuple[bytes, int]]":
+        """Begin to read from a file that may still grow; the result is the bytes and their CRC-32C, or raises OSError.
+        Raises CrewFull."""
+        return self._crew.submit(_read_path, self.path(identifier), offset, size_bytes)
+
     async def release(self, identifiers: Iterable[str]) -> None:
         """Forget files that no index row names any more. What the disk does not let go now is left to the sweep."""
         paths = [self.path(identifier) for identifier in identifiers]

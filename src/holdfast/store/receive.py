@@ -15,6 +15,7 @@ from holdfast.limits import BLOCK_BYTES, INLINE_BYTES, PUT_BYTES
 from holdfast.model import Algorithm, Checksum, Part, Value
 from holdfast.s3 import Body, Expected
 from holdfast.spool.incoming import Incoming
+from holdfast.store.ahead import Ahead
 
 
 class Received(Value, frozen=True):
@@ -34,8 +35,10 @@ class Received(Value, frozen=True):
         return Part(number, self.size, self.md5, self.blocks, self.file.id, self.checksum, modified_ms)
 
 
-async def receive(site: Site, body: Body, expected: Expected, *, inline: bool = True) -> Received:
-    """Take in a whole body and verify it. Small bodies stay in memory if `inline`.
+async def receive(
+    site: Site, body: Body, expected: Expected, *, inline: bool = True, ahead: Ahead | None = None
+) -> Received:
+    """Take in a whole body and verify it. Small bodies stay in memory if `inline`; a spooled one goes `ahead` while it arrives.
 
     Raises S3Error: EntityTooLarge, BadDigest, XAmzContentSHA256Mismatch, SlowDown (the spool is full), and what the body raises.
     """
@@ -53,7 +56,7 @@ async def receive(site: Site, body: Body, expected: Expected, *, inline: bool = 
                 return _verify_small(body, expected, pieces[0] if len(pieces) == 1 else b"".join(pieces))
             pieces.append(piece)
             size += len(piece)
-    return await _receive_spooled(site, body, expected, pieces, size)
+    return await _receive_spooled(site, body, expected, pieces, size, ahead)
 
 
 def _verify_small(body: Body, expected: Expected, data: bytes) -> Received:
@@ -71,11 +74,15 @@ def _verify_small(body: Body, expected: Expected, data: bytes) -> Received:
     return Received(len(data), md5.hexdigest(), checksum, inline=data, crc=crc32c(data), blocks=b"")
 
 
-async def _receive_spooled(site: Site, body: Body, expected: Expected, pieces: list[bytes], size: int) -> Received:
+async def _receive_spooled(
+    site: Site, body: Body, expected: Expected, pieces: list[bytes], size: int, ahead: Ahead | None
+) -> Received:
     used_bytes = await site.waiting_bytes()
     incoming = site.spool.begin(body.size, used_bytes=used_bytes)
     algorithms = _algorithms(expected)
     incoming.expect(algorithms, payload_sha256=bool(expected.sha256))
+    if ahead is not None:
+        ahead.begin(incoming)
     try:
         while True:
             piece = await body.read()

@@ -5,13 +5,15 @@ real places were seen to do. It never misbehaves unasked. Invariant: without fau
 """
 
 import asyncio
+import contextlib
 import enum
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Final, assert_never
 
 from holdfast.clock import Clock
-from holdfast.errors import Reason, Refused, Unavailable, Uncertain
+from holdfast.errors import GridError, Reason, Refused, Unavailable, Uncertain
 from holdfast.grids.grid import Capabilities, Download, Grid, Held, Label, Source, Staged
 from holdfast.model import Place, Span, Value
 
@@ -27,6 +29,8 @@ class Kind(str, enum.Enum):
     """Says nothing until it is healed; then it acts."""
     SLOW = "slow"
     """Acts after a delay."""
+    THROTTLE = "throttle"
+    """Says that it is asked too much, and to come again after the delay; does not act."""
     FULL = "full"
     """Has no space left: stage, publish and copy fail."""
     DENY = "deny"
@@ -41,6 +45,8 @@ class Kind(str, enum.Enum):
     """Names another etag than the copy's, and cares for no If-Match."""
     LOST_ANSWER = "lost answer"
     """Acts, but its answer is lost."""
+    LATE = "late"
+    """Loses the answer of a change, and makes the change only when `land` is called."""
 
 
 class Fault(Value, frozen=True):
@@ -60,6 +66,8 @@ class FaultGrid:
         self._healed = asyncio.Event()
         self.calls: Counter[str] = Counter()
         """How often each operation was asked for."""
+        self._late: list[tuple[float, Callable[[], Awaitable[object]]]] = []
+        self._underway: set[int] = set()
 
     def inject(self, fault: Fault, *operations: str) -> None:
         """Give these operations (all, when none is named) a fault in place of the one they had."""
@@ -73,6 +81,15 @@ class FaultGrid:
             self._faults.pop(operation, None)
         self._healed.set()
         self._healed = asyncio.Event()
+
+    async def land(self, within_s: float) -> None:
+        """Make the changes that are late, if they were asked for within that time; others are lost for ever."""
+        late, self._late = self._late, []
+        for asked_s, act in late:
+            if self._clock.monotonic_s() - asked_s < within_s:
+                with contextlib.suppress(GridError):
+                    await act()
+        self._underway.clear()
 
     @property
     def name(self) -> str:
@@ -98,12 +115,16 @@ class FaultGrid:
 
     async def publish(self, staged: Staged) -> str:
         kind = await self._meet("publish", staged.place)
+        if kind is Kind.LATE:
+            self._underway.add(id(staged))
+            raise self._delayed("publish", staged.place, partial(self._inner.publish, staged))
         etag = await self._inner.publish(staged)
         return self._answer("publish", staged.place, kind, etag)
 
     async def discard(self, staged: Staged) -> None:
         await self._meet("discard", staged.place)
-        await self._inner.discard(staged)
+        if id(staged) not in self._underway:
+            await self._inner.discard(staged)
 
     async def get(self, place: Place, *, span: Span | None = None, if_match: str = "") -> Download:
         kind = await self._meet("get", place)
@@ -121,6 +142,8 @@ class FaultGrid:
 
     async def delete(self, place: Place) -> None:
         kind = await self._meet("delete", place)
+        if kind is Kind.LATE:
+            raise self._delayed("delete", place, partial(self._inner.delete, place))
         await self._inner.delete(place)
         self._answer("delete", place, kind, "")
 
@@ -136,6 +159,9 @@ class FaultGrid:
 
     async def copy(self, source: Place, target: Place, *, if_match: str, label: Label) -> str:
         kind = await self._meet("copy", source)
+        if kind is Kind.LATE:
+            act = partial(self._inner.copy, source, target, if_match=if_match, label=label)
+            raise self._delayed("copy", target, act)
         etag = await self._inner.copy(source, target, if_match=if_match, label=label)
         return self._answer("copy", target, kind, etag)
 
@@ -153,6 +179,8 @@ class FaultGrid:
         match fault.kind:
             case Kind.REFUSE:
                 raise self._unavailable(operation, place, "it refuses")
+            case Kind.THROTTLE:
+                raise self._unavailable(operation, place, "slow down", retry_after_s=fault.delay_s or None)
             case Kind.FULL:
                 if operation in ("stage", "publish", "copy"):
                     raise self._unavailable(operation, place, "no space left")
@@ -165,6 +193,8 @@ class FaultGrid:
                 await self._healed.wait()
             case Kind.SLOW:
                 await self._clock.sleep(fault.delay_s)
+            case Kind.LATE:
+                return fault.kind if operation in ("publish", "delete", "copy") else None
             case Kind.CORRUPT | Kind.TRUNCATED | Kind.WRONG_ETAG | Kind.LOST_ANSWER:
                 return fault.kind
             case _:
@@ -178,8 +208,16 @@ class FaultGrid:
             raise Uncertain(self.name, operation, detail, bucket=place.bucket, key=place.key)
         return _wrong(etag) if kind is Kind.WRONG_ETAG else etag
 
-    def _unavailable(self, operation: str, place: Place, detail: str) -> Unavailable:
-        return Unavailable(self.name, operation, f"injected: {detail}", bucket=place.bucket, key=place.key)
+    def _delayed(self, operation: str, place: Place, act: Callable[[], Awaitable[object]]) -> Uncertain:
+        self._late.append((self._clock.monotonic_s(), act))
+        detail = "injected: the answer was lost, and the change is late"
+        return Uncertain(self.name, operation, detail, bucket=place.bucket, key=place.key)
+
+    def _unavailable(
+        self, operation: str, place: Place, detail: str, retry_after_s: float | None = None
+    ) -> Unavailable:
+        told = f"injected: {detail}"
+        return Unavailable(self.name, operation, told, bucket=place.bucket, key=place.key, retry_after_s=retry_after_s)
 
     def _refused(self, operation: str, place: Place, reason: Reason) -> Refused:
         detail = f"injected: {reason.value}"

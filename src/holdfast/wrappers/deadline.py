@@ -1,7 +1,7 @@
 """A grid that answers in time, or is silent by definition.
 
 Answers for: no call waits longer than its deadline, no body moves more slowly than the floor. Only the time that the grid
-takes counts, never that of a slow reader. A change that ran out of time is Uncertain, everything else
+takes counts, never that of a slow reader, nor that of a body that is still arriving. A change that ran out of time is Uncertain, everything else
 Unavailable. It never retries. Invariant: what is given up is cancelled.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 from holdfast.errors import Unavailable, Uncertain
 from holdfast.grids.grid import Capabilities, Download, Grid, Held, Label, Source, Staged
+from holdfast.grids.sources import WaitedSource
 from holdfast.limits import GRID_COPY_S, GRID_FLOOR_BYTES, GRID_FLOOR_S, GRID_LIST_S, GRID_STAGE_BYTES_S
 from holdfast.model import Place, Span
 
@@ -39,8 +40,11 @@ class DeadlineGrid:
     async def stage(self, place: Place, source: Source, label: Label) -> Staged:
         limit_s = self._deadline_s + source.size / GRID_STAGE_BYTES_S
         try:
-            async with asyncio.timeout(limit_s):
-                return await self._inner.stage(place, source, label)
+            async with asyncio.timeout(limit_s) as limit:
+                if source.data is not None:
+                    return await self._inner.stage(place, source, label)
+                with _Stopwatch(limit) as watch:
+                    return await self._inner.stage(place, WaitedSource(source, watch.wait), label)
         except TimeoutError as late:
             raise self._unavailable("stage", place, limit_s) from late
 
@@ -108,6 +112,36 @@ class DeadlineGrid:
 
 def _silent(limit_s: float) -> str:
     return f"no answer within {limit_s:g} s"
+
+
+class _Stopwatch:
+    """A limit that does not run while somebody waits for a body."""
+
+    __slots__ = ("_left_s", "_limit", "_now_s", "_over", "_waiting")
+
+    def __init__(self, limit: asyncio.Timeout) -> None:
+        self._limit = limit
+        self._now_s = asyncio.get_running_loop().time
+        self._waiting = 0
+        self._left_s = 0.0
+        self._over = False
+
+    def __enter__(self) -> "_Stopwatch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over = True
+
+    def wait(self, waiting: bool) -> None:
+        """Stand still while anybody waits."""
+        self._waiting += 1 if waiting else -1
+        if self._over or self._limit.expired():
+            return
+        if waiting and self._waiting == 1:
+            self._left_s = (self._limit.when() or self._now_s()) - self._now_s()
+            self._limit.reschedule(None)
+        elif not waiting and not self._waiting:
+            self._limit.reschedule(self._now_s() + self._left_s)
 
 
 class _Download:

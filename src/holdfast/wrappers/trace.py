@@ -10,13 +10,14 @@ from types import TracebackType
 
 from holdfast.clock import Clock
 from holdfast.errors import GridError, Unavailable
-from holdfast.events import GridAttempt, Teller
+from holdfast.events import ERRAND, GridAttempt, Teller
 from holdfast.grids.grid import Capabilities, Download, Grid, Held, Label, Source, Staged
+from holdfast.grids.sources import WaitedSource
 from holdfast.model import Place, Span
 
 
 class _Attempt:
-    __slots__ = ("_began_s", "_clock", "_grid", "_operation", "_size", "_teller")
+    __slots__ = ("_began_s", "_clock", "_grid", "_operation", "_size", "_teller", "_waited_s", "_waiting")
 
     def __init__(self, grid: str, operation: str, size_bytes: int, clock: Clock, teller: Teller) -> None:
         self._grid = grid
@@ -25,20 +26,31 @@ class _Attempt:
         self._clock = clock
         self._teller = teller
         self._began_s = clock.monotonic_s()
+        self._waiting = 0
+        self._waited_s = 0.0
+
+    def wait(self, waiting: bool) -> None:
+        """What passes while somebody waits for a body is not the grid's time."""
+        self._waiting += 1 if waiting else -1
+        if waiting and self._waiting == 1:
+            self._waited_s = self._clock.monotonic_s()
+        elif not waiting and not self._waiting:
+            self._began_s += self._clock.monotonic_s() - self._waited_s
 
     def elapsed_s(self) -> float:
         return self._clock.monotonic_s() - self._began_s
 
     def tell(self, error: GridError | None, elapsed_s: float, size_bytes: int) -> None:
+        errand = ERRAND.get()
         if error is None:
-            self._teller.tell(GridAttempt(self._grid, self._operation, "ok", elapsed_s, size_bytes))
+            self._teller.tell(GridAttempt(self._grid, self._operation, "ok", elapsed_s, size_bytes, errand=errand))
         elif error.grid == self._grid and not (isinstance(error, Unavailable) and error.shielded):
             self._teller.tell(
-                GridAttempt(self._grid, self._operation, error.outcome, elapsed_s, size_bytes, error.detail)
+                GridAttempt(self._grid, self._operation, error.outcome, elapsed_s, size_bytes, error.detail, errand)
             )
 
-    def __enter__(self) -> None:
-        return None
+    def __enter__(self) -> "_Attempt":
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -70,8 +82,9 @@ class TraceGrid:
             return await self._inner.attach(known)
 
     async def stage(self, place: Place, source: Source, label: Label) -> Staged:
-        with self._attempt("stage", source.size):
-            return await self._inner.stage(place, source, label)
+        with self._attempt("stage", source.size) as attempt:
+            patient = source if source.data is not None else WaitedSource(source, attempt.wait)
+            return await self._inner.stage(place, patient, label)
 
     async def publish(self, staged: Staged) -> str:
         with self._attempt("publish"):

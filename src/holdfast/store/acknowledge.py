@@ -1,0 +1,149 @@
+"""Acknowledging: as many grids as the policy wants hold a committed version, or the client is told that they do not.
+
+Answers for which grids are asked, and in whose place others are. It never commits, and never takes a write back. Invariant:
+a grid is counted only when it holds the version, or whatever replaced it meanwhile.
+"""
+
+import asyncio
+
+from holdfast.copies.paying import pay
+from holdfast.copies.site import Site
+from holdfast.errors import QuorumMissed, S3Error
+from holdfast.index.interface import SEVERAL, Debt, NewVersion, Payment, Written
+from holdfast.limits import ACK_POLL_S, ACK_WAIT_S, LEASE_S
+from holdfast.model import GridState, Redundancy, Version
+from holdfast.store.ahead import Ahead
+from holdfast.store.plan import enough
+
+
+def is_up(site: Site, number: int) -> bool:
+    """Whether the probe finds this grid."""
+    seat = site.seat(number)
+    return seat is not None and seat.state is GridState.UP
+
+
+def outage(detail: str) -> S3Error:
+    """What a policy that refuses outages says in one."""
+    return S3Error(
+        "ServiceUnavailable",
+        "Too few storage systems can be reached for the reliability that this bucket's policy promises. Try again.",
+        detail=detail,
+    )
+
+
+def candidates_of(site: Site, policy: Redundancy, ahead: Ahead | None = None) -> list[int]:
+    """Grids of a policy in the order in which they are asked to hold a write: those that have its bytes already, those that
+    are up, the others; those that failed while the body arrived come last."""
+
+    def rank(number: int) -> tuple[bool, bool, bool]:
+        has = ahead is not None and ahead.has(number)
+        failed = ahead is not None and number in ahead.failed
+        return failed, not has, not is_up(site, number)
+
+    return sorted(policy.grids, key=rank)
+
+
+class Acknowledgement:
+    """One committed write on its way to its acknowledgement."""
+
+    def __init__(
+        self, site: Site, change: NewVersion, written: Written, policy: Redundancy, ahead: Ahead | None = None
+    ) -> None:
+        self._site = site
+        self._change = change
+        self._written = written
+        self._policy = policy
+        self._ahead = ahead
+        self._outcomes: dict[int, str] = {}
+        self._doubtful: list[int] = []
+
+    async def reach(self, candidates: list[int]) -> None:
+        """Publish until `ack` grids hold the version: first to as many as needed, then to others in place of those that failed.
+
+        A grid that may have acted is looked at once more before the client is refused. Raises ServiceUnavailable.
+        """
+        await self._try(candidates)
+        if self._missing and not self._policy.accept_outage:
+            await self._try(self._doubtful)
+        if self._missing and not self._policy.accept_outage:
+            told = {self._name(number): outcome for number, outcome in self._outcomes.items()}
+            missed = QuorumMissed(self._policy.ack, told)
+            raise outage(str(missed)) from missed
+
+    @property
+    def _missing(self) -> bool:
+        return not enough(self._policy.ack, self._outcomes)
+
+    async def _try(self, candidates: list[int]) -> None:
+        while candidates and self._missing:
+            missing = self._policy.ack - sum(outcome == "held" for outcome in self._outcomes.values())
+            chosen, candidates = candidates[:missing], candidates[missing:]
+            async with asyncio.TaskGroup() as group:
+                for number in chosen:
+                    group.create_task(self._hold(number))
+
+    async def _hold(self, number: int) -> None:
+        """Make one grid hold the version, or see it held by whoever pays there now; then note the outcome."""
+        site, change, written = self._site, self._change, self._written
+        if self._policy.accept_outage and not is_up(site, number):
+            self._outcomes[number] = "down"
+            return
+        first = number in written.claimed and number not in self._outcomes
+        debt = self._own_debt(number) if first else None
+        deadline_s = site.clock.monotonic_s() + ACK_WAIT_S
+        while debt is None:
+            if number not in await site.index.debt_of(change.bucket, change.key):
+                self._outcomes[number] = await self._found(number)
+                return
+            if site.clock.monotonic_s() > deadline_s:
+                self._outcomes[number] = "busy"
+                return
+            debt = await self._claim(number)
+            if debt is None:
+                await site.clock.sleep(ACK_POLL_S)
+        staged = self._ahead.source(number, debt.seq) if self._ahead is not None else None
+        outcome = await pay(site, debt, staged)
+        if isinstance(outcome, Payment):
+            settled = await site.index.settle([outcome])
+            await site.spool.release(settled.released)
+            self._outcomes[number] = "held"
+            return
+        await site.index.postpone([outcome])
+        self._outcomes[number] = "held" if outcome.holds else outcome.reason
+        if outcome.doubt:
+            self._doubtful.append(number)
+
+    async def _found(self, number: int) -> str:
+        """The outcome at a grid that is not owed the key: it holds what is current, unless it was replaced meanwhile."""
+        version = await self._site.index.get(self._change.bucket, self._change.key)
+        if version is None or any(copy.grid == number for copy in version.copies):
+            return "held"
+        return "it was replaced"
+
+    async def _claim(self, number: int) -> Debt | None:
+        now_ms = self._site.clock.now_ms()
+        return await self._site.index.claim_key(
+            number,
+            self._change.bucket,
+            self._change.key,
+            holder=self._change.holder,
+            now_ms=now_ms,
+            lease_until_ms=now_ms + int(LEASE_S * 1000),
+        )
+
+    def _name(self, number: int) -> str:
+        seat = self._site.seat(number)
+        return seat.name if seat is not None else f"#{number}"
+
+    def _own_debt(self, number: int) -> Debt:
+        """The debt that our own commit recorded and claimed."""
+        change, written = self._change, self._written
+        version = Version(
+            written.seq, change.size, change.etag, change.modified_ms, change.facts, (), change.crc, change.inline,
+            bool(change.spool),
+        )  # fmt: skip
+        policy = self._site.policy_of(change.bucket)
+        return Debt(
+            number, change.bucket, change.key, written.seq, change.modified_ms, 0, change.holder, policy, version,
+            doubt_ms=written.doubts.get(number, 0), doubt_seq=SEVERAL,
+        )  # fmt: skip
