@@ -278,7 +278,7 @@ def test_whatever_part_of_it_is_cached_or_was_lost_the_bytes_are_right(tmp_path:
     async def main() -> None:
         troubled = Troubled()
         dice = random.Random(11)
-        blocks = 9
+        blocks = 6
         async with troubled.engine(tmp_path, cache_bytes=ROOM) as made:
             cache = made.site.cache
             assert cache is not None
@@ -292,7 +292,7 @@ def test_whatever_part_of_it_is_cached_or_was_lost_the_bytes_are_right(tmp_path:
                 return begin(name, share)
 
             cache.begin = losing  # type: ignore[method-assign]
-            for number in range(40):
+            for number in range(25):
                 key, data = f"k{number}", os.urandom(blocks * BLOCK_BYTES - dice.randrange(BLOCK_BYTES))
                 await made.put(key, data)
                 await made.converge()
