@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,7 @@ def test_what_a_crash_left_half_written_is_not_there_after_a_restart(tmp_path: P
     run(tmp_path, fill)
 
     async def visit(bench: Bench) -> None:
+        assert bench.cache.gauges()["holdfast_cache_blocks"] == 1
         assert await bench.get(short) is None
         assert await bench.get(whole) == other
         assert not (tmp_path / "0" / ".draft").exists() or not (tmp_path / "0" / ".draft").stat().st_size
@@ -238,6 +240,27 @@ def test_a_read_that_came_too_late_does_not_lose_track_of_a_block_that_came_back
         assert await bench.cache.finish(one, 0, reading) is None
         await bench.written()
         assert bench.disk_bytes() == bench.cache.gauges()["holdfast_cache_bytes"]
+
+    run(tmp_path, visit, size_bytes=PAGE_BYTES)
+
+
+def test_a_block_that_goes_and_comes_back_before_it_was_written_is_counted_once(tmp_path: Path) -> None:
+    async def visit(bench: Bench) -> None:
+        troubles: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
+        free = threading.Event()
+        bench.cache._writer.submit(free.wait)
+        one, two = block(1), block(2)
+        for name, data in (one, two, two, one, one):
+            bench.cache.offer(name, data)
+        assert await bench.get(one[0]) == one[1]
+        free.set()
+        await bench.written()
+        assert await bench.get(one[0]) == one[1]
+        assert await bench.get(two[0]) is None
+        assert bench.disk_bytes() == bench.cache.gauges()["holdfast_cache_bytes"] == PAGE_BYTES
+        assert not troubles
+        assert bench.cache._coming_bytes == 0
 
     run(tmp_path, visit, size_bytes=PAGE_BYTES)
 

@@ -14,7 +14,7 @@ from holdfast.cache.cache import Cache
 from holdfast.cache.files import Lost
 from holdfast.cache.names import name_of, tag_of
 from holdfast.copies.blocks import Block
-from holdfast.copies.reading import NoCopy, read_blocks
+from holdfast.copies.reading import read_blocks
 from holdfast.copies.site import Site
 from holdfast.limits import CACHE_BRIDGE, CACHE_WINDOW
 from holdfast.model import GridState, Place, Version
@@ -127,18 +127,14 @@ class _Through:
     async def _fetched(
         self, window: Sequence[Block], names: Sequence[str], where: Sequence[int | None], at: int
     ) -> AsyncGenerator[bytes, None]:
-        """A stretch of missing blocks from grids. Ends early at a block that is here and that no grid gives."""
+        """A stretch of missing blocks, and short cached ones between them, from grids."""
         wanted = window[at : gap_end(where, at)]
         source = read_blocks(self._site, self._place, self._version, wanted, self._route)
-        try:
-            async with aclosing(source) as pieces:
-                async for data in pieces:
-                    if where[at] is None:
-                        self._misses += 1
-                        if self._keep:
-                            self._cache.offer(names[at], data)
-                    yield data
-                    at += 1
-        except NoCopy:
-            if where[at] is None:
-                raise
+        async with aclosing(source) as pieces:
+            async for data in pieces:
+                if where[at] is None:
+                    self._misses += 1
+                    if self._keep:
+                        self._cache.offer(names[at], data)
+                yield data
+                at += 1
