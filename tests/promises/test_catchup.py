@@ -17,6 +17,7 @@ from holdfast.limits import (
     CATCHUP_IDLE_S,
     CATCHUP_ROUNDS,
     CLAIM_BATCH,
+    INLINE_BYTES,
     REST_MAX_S,
     STUCK_ATTEMPTS,
 )
@@ -37,16 +38,16 @@ class Counting(MemoryGrid):
         self.now = 0
         self.most = 0
         self.order: list[str] = []
-        self.gate: asyncio.Event | None = None
-        """While it is set, large bodies wait for it."""
+        self.gates: dict[str, asyncio.Event] = {}
+        """Keys that are not taken before their event."""
 
     async def stage(self, place: Place, source: Source, label: Label) -> Staged:
         self.now += 1
         self.most = max(self.most, self.now)
         self.order.append(place.key)
         try:
-            if self.gate is not None and source.size > BLOCK_BYTES:
-                await self.gate.wait()
+            if gate := self.gates.get(place.key):
+                await gate.wait()
             await asyncio.sleep(0)
             return await super().stage(place, source, label)
         finally:
@@ -65,9 +66,10 @@ async def owed(made: Engine, name: str) -> int:
 def test_large_bodies_hold_up_no_small_ones(tmp_path: Path) -> None:
     async def main() -> None:
         grid = Counting("a")
-        grid.gate = asyncio.Event()
+        gate = asyncio.Event()
         async with engine(tmp_path, [grid]) as made:
             for number in range(20):
+                grid.gates[f"large {number:02}"] = gate
                 await made.put(f"large {number:02}", LARGE)
             for number in range(50):
                 await made.put(f"small {number:02}", b"x")
@@ -78,9 +80,70 @@ def test_large_bodies_hold_up_no_small_ones(tmp_path: Path) -> None:
                     pass
                 assert await owed(made, "a") == 20
                 assert not moving.done()
-                grid.gate.set()
+                gate.set()
             await made.converge()
             assert await owed(made, "a") == 0
+
+    asyncio.run(main())
+
+
+def test_a_large_body_is_settled_when_it_is_there_and_not_when_the_others_are(tmp_path: Path) -> None:
+    """Its lease is renewed no more once it is paid, and the body beside it may take an hour."""
+
+    async def main() -> None:
+        grid = Counting("a")
+        async with engine(tmp_path, [grid]) as made:
+            await made.put("first", LARGE)
+            await made.put("second", LARGE)
+            large = lanes(made, "a")[2]
+            grid.gates["second"] = asyncio.Event()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(large.step())
+                async with asyncio.timeout(20):
+                    while await owed(made, "a") > 1:  # noqa: ASYNC110 - nobody tells of a settlement
+                        await asyncio.sleep(0)
+                assert await made.copies("first") == {"a"}
+                grid.gates["second"].set()
+            assert await owed(made, "a") == 0
+
+    asyncio.run(main())
+
+
+def test_bytes_that_are_here_are_never_read_from_a_grid(tmp_path: Path) -> None:
+    """Two grids behind: both get a spooled body from the spool and a small one from the index; reading costs money elsewhere."""
+
+    async def main() -> None:
+        clock = LeapClock()
+        grids = [FaultGrid(MemoryGrid(name), clock=clock) for name in ("a", "b")]
+        async with engine(tmp_path, grids, clock=clock) as made:
+            grids[1].inject(Fault(Kind.REFUSE), "stage")
+            for key, data in (("large", LARGE), ("spooled", LARGE[: INLINE_BYTES + 1]), ("small", b"x")):
+                await made.put(key, data)
+            await made.settle()
+            grids[1].heal()
+            for _ in range(10):
+                clock.leap(100.0)
+                await made.settle()
+            assert await owed(made, "a") == await owed(made, "b") == 0
+            assert [grid.calls["get"] + grid.calls["head"] for grid in grids] == [0, 0]
+
+    asyncio.run(main())
+
+
+def test_a_spool_that_fills_up_is_more_urgent_than_clients(tmp_path: Path) -> None:
+    async def main() -> None:
+        grid = Counting("a")
+        async with engine(tmp_path, [grid], spool_bytes=4 * len(LARGE)) as made:
+            for number in range(200):
+                await made.put(f"{number:04}", b"x")
+            made.site.pressure = lambda: 1
+            newest = lanes(made, "a")[0]
+            await newest.step()
+            assert grid.most == 1
+            for number in range(3):
+                await made.put(f"large {number}", LARGE)
+            await newest.step()
+            assert grid.most == CATCHUP_BEGIN // 2
 
     asyncio.run(main())
 

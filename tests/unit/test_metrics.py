@@ -62,6 +62,7 @@ def test_what_happens_at_grids_and_in_the_index_is_counted(tmp_path: Path) -> No
     for event in (
         events.GridAttempt("a", "get", "unavailable", 3.0),
         events.GridAttempt("a", "get", "ok", 0.001, size_bytes=77),
+        events.GridAttempt("a", "get", "ok", 0.5, errand=True),
         events.BreakerMoved("a", "read", "open", "silent"),
         events.Committed(5, 0.002),
         events.DebtPaid("a", "b", "k", 1000, 12.0, "linked"),
@@ -80,6 +81,7 @@ def test_what_happens_at_grids_and_in_the_index_is_counted(tmp_path: Path) -> No
     assert found["holdfast_grid_attempts_total", "a", "get", "unavailable"] == 1
     assert found["holdfast_grid_bytes_total", "a", "get"] == 77
     assert found["holdfast_grid_seconds_count", "a", "get"] == 2
+    assert found["holdfast_grid_errand_seconds_count", "a", "get"] == 1
     assert found["holdfast_breaker_moves_total", "read", "a", "open"] == 1
     assert found["holdfast_breakers", "read", "a", "open"] == 1
     assert found["holdfast_commit_changes_total",] == 5

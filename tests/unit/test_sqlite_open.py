@@ -11,7 +11,7 @@ import pytest
 from holdfast.clock import SystemClock
 from holdfast.errors import ConfigError
 from holdfast.events import Teller
-from holdfast.index.interface import NewVersion, Pick
+from holdfast.index.interface import NewVersion, Payment, Pick
 from holdfast.index.schema import APPLICATION_ID, STEPS
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.index.sqlite_debts import DUE
@@ -105,6 +105,32 @@ def test_several_processes_may_open_a_new_index_at_once(tmp_path: Path) -> None:
                 await index.check()
 
         await asyncio.gather(*[one() for _ in range(6)])
+
+    asyncio.run(main())
+
+
+def test_debts_of_the_first_schema_are_paid_under_the_present_one(tmp_path: Path) -> None:
+    async def main() -> None:
+        path = tmp_path / "index.db"
+        old = apsw.Connection(str(path))
+        old.execute(STEPS[0].statements).fetchall()
+        old.execute(
+            "INSERT INTO bucket VALUES (1, 'b', 0, '', '', '', NULL);"
+            "INSERT INTO grid VALUES (1, 'a', 'identity', 'folder:a', 0, 0, 0, 2, 9, 5);"
+            "UPDATE total SET seq = 2, debts = 2, tombstones = 2;"
+            "INSERT INTO tombstone VALUES (1, x'61', 1, 7), (1, x'62', 2, 7);"
+            "INSERT INTO debt VALUES (1, 1, 1, x'61', 0, 7, 7, 0, '', 0, ''), (2, 1, 1, x'62', 9, 7, 8, 9, 'dead', 0, 'silent');"
+        ).fetchall()
+        old.pragma("application_id", APPLICATION_ID)
+        old.pragma("user_version", 1)
+        old.close()
+        async with opened(path) as index:
+            [sums] = await index.sums()
+            assert (sums.debts, sums.paid, sums.paid_bytes, sums.stuck) == (2, 5, 0, 1)
+            first, second = await index.claim(1, holder="me", now_ms=100, lease_until_ms=200, limit=9)
+            assert (first.key, first.doubt_ms, second.key, second.doubt_ms) == ("a", 0, "b", 8)
+            await index.settle([Payment(first, None), Payment(second, None)])
+            assert (await index.usage()).tombstones == 0
 
     asyncio.run(main())
 

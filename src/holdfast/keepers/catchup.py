@@ -16,6 +16,7 @@ from holdfast.copies.paying import pay
 from holdfast.copies.site import Seat, Site
 from holdfast.index.interface import Debt, Delay, Payment, Pick
 from holdfast.limits import (
+    BLOCK_BYTES,
     CATCHUP_BARRED_S,
     CATCHUP_DUTY,
     CATCHUP_HOLD_S,
@@ -54,23 +55,31 @@ class CatchUp:
         began_s = self._site.clock.monotonic_s()
         if self._seat.rest_until_s > began_s:
             return self._seat.rest_until_s - began_s
-        width = self._width()
+        busy = await self._clients_first()
+        width = self._width(busy)
         limit = width if self._pick is Pick.LARGE else min(CLAIM_BATCH, width * CATCHUP_ROUNDS)
         debts = await self._claim(limit)
         if not debts:
             return CATCHUP_IDLE_S
         batch = _Batch(self._site, self._seat, debts)
         await batch.pay(width)
-        await self._yield_to_clients(began_s)
+        if busy:
+            await self._rest(self._site.clock.monotonic_s() - began_s)
         self._vain = 0 if batch.answered else self._vain + 1
         return min(CATCHUP_IDLE_S, CATCHUP_BARRED_S * 2 ** min(self._vain - 1, 8)) if self._vain else 0.0
 
     async def close(self) -> None:
         """Nothing outlives a step."""
 
-    def _width(self) -> int:
+    async def _clients_first(self) -> bool:
+        """Whether clients are busy here, and the spool has room enough for that to matter more than what is owed."""
+        if not self._site.pressure():
+            return False
+        return await self._site.waiting_bytes() <= self._site.spool.limit_bytes * SPOOL_URGENT
+
+    def _width(self, busy: bool) -> int:
         """Debts that this lane pays at once."""
-        share = self._seat.window.share(self._site.pressure() > 0)
+        share = self._seat.window.share(busy)
         if self._pick is Pick.LARGE:
             return min(CATCHUP_LARGE, share)
         return max(1, share // 2)  # There are two lanes of small ones.
@@ -86,12 +95,8 @@ class CatchUp:
             pick=self._pick,
         )
 
-    async def _yield_to_clients(self, began_s: float) -> None:
-        if not self._site.pressure():
-            return
-        if await self._site.waiting_bytes() > self._site.spool.limit_bytes * SPOOL_URGENT:
-            return
-        worked_s = self._site.clock.monotonic_s() - began_s
+    async def _rest(self, worked_s: float) -> None:
+        """All lanes together work a share of the time."""
         lanes = len(LANES) * len(self._site.seats)
         await self._site.clock.sleep(min(CATCHUP_REST_MAX_S, worked_s * (lanes / CATCHUP_DUTY - 1)))
 
@@ -146,8 +151,8 @@ class _Batch:
             else:
                 self._delayed.append(outcome)
                 self._silent += outcome.silent
-            if len(self._paid) >= SETTLE_BATCH:
-                await self._settle()
+            if len(self._paid) >= SETTLE_BATCH or (debt.version is not None and debt.version.size > BLOCK_BYTES):
+                await self._settle()  # Others of its batch may take longer than its lease.
 
     async def _settle(self) -> None:
         paid, self._paid = self._paid, []

@@ -65,7 +65,8 @@ _COUNTERS: Final = (
 )
 _HISTOGRAMS: Final = (
     Family("holdfast_request_seconds", "From the request's head to the reply's end.", ("operation",), _FAST),
-    Family("holdfast_grid_seconds", "Time of operations at grids.", ("grid", "operation"), _FAST),
+    Family("holdfast_grid_seconds", "Time of operations at grids for clients.", ("grid", "operation"), _FAST),
+    Family("holdfast_grid_errand_seconds", "The same for keepers: nobody waits.", ("grid", "operation"), _FAST),
     Family("holdfast_commit_seconds", "Time of a commit of the index, waiting for its turn included.", (), _FAST),
     Family("holdfast_commit_batch", "Changes that shared a commit.", (), _SIZES),
     Family("holdfast_debt_lag_seconds", "Age of debts when they were paid.", ("grid",), _SLOW),
@@ -145,7 +146,8 @@ class Tally:
 
     def _grid_attempt(self, event: events.GridAttempt) -> None:
         self._count("holdfast_grid_attempts", (event.grid, event.operation, event.outcome))
-        self._observe("holdfast_grid_seconds", (event.grid, event.operation), event.elapsed_s)
+        name = "holdfast_grid_errand_seconds" if event.errand else "holdfast_grid_seconds"
+        self._observe(name, (event.grid, event.operation), event.elapsed_s)
         if event.size_bytes:
             self._count("holdfast_grid_bytes", (event.grid, event.operation), event.size_bytes)
 
