@@ -32,6 +32,7 @@ from holdfast.s3 import (
 )
 from holdfast.spool.spool import Spool
 from holdfast.store.store import Store
+from holdfast.wrappers.breaker import BreakerGrid
 
 BUCKET = "photos"
 
@@ -176,7 +177,7 @@ async def engine(
     site = Site(
         index=index,
         spool=spool,
-        seats=[Seat(grid, f"test:{grid.name}") for grid in grids],
+        seats=[_seat(grid) for grid in grids],
         policies=[PolicyTerms("standard", names, ack, accept)],
         default_policy="standard",
         bucket_policies={},
@@ -186,6 +187,7 @@ async def engine(
         holder=f"test/{clock.token(4).hex()}",
         cache=cache,
     )
+    await site.obey_pins()
     await attach_all(site)
     made = Engine(site, Store(site, owner="owner", region="us-east-1"), events)
     if bucket and not await index.buckets():
@@ -199,6 +201,13 @@ async def engine(
             await cache.close()
         await index.close()
         spool.close()
+
+
+def _seat(grid: Grid) -> Seat:
+    """As the composition root makes it: a grid in its coats comes with what is known of its health."""
+    if isinstance(grid, BreakerGrid):
+        return Seat(grid, f"test:{grid.name}", breakers=grid.breakers, last=grid.as_last())
+    return Seat(grid, f"test:{grid.name}")
 
 
 def md5(data: bytes) -> str:

@@ -29,8 +29,10 @@ from holdfast.events import Noted, Teller
 from holdfast.grids.folder import FolderGrid
 from holdfast.grids.grid import Grid
 from holdfast.grids.memory import MemoryGrid
+from holdfast.health.suspicion import Suspicion
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.keepers.catchup import LANES, CatchUp
+from holdfast.keepers.pins import Pins
 from holdfast.keepers.probe import attach_all, probes
 from holdfast.keepers.reconcile import Reconcile
 from holdfast.keepers.scrub import Scrub
@@ -41,8 +43,8 @@ from holdfast.serve.admin import AdminServer, Readiness, application
 from holdfast.serve.gateway import Gateway
 from holdfast.serve.http import Bounds, S3Server
 from holdfast.serve.log import Log, Outlet, bridge, tell_of_loop_errors
-from holdfast.serve.metrics import Publisher, Tally
-from holdfast.serve.status import Endpoint, Watch, endpoint_path, node_name
+from holdfast.serve.metrics import Gauges, Publisher, Tally
+from holdfast.serve.status import Endpoint, Watch, endpoint_path, health_gauges, node_name
 from holdfast.serve.tls import Tls
 from holdfast.serve.workers import listen, supervise, until_stopped
 from holdfast.spool.spool import Spool
@@ -187,6 +189,7 @@ class Node:
         """What this worker and the one before it in its place have in common."""
         self._index = SqliteIndex(settings.index_path, clock=clock, teller=self._teller, node=self._name)
         self._spool = Spool(settings.spool_path, limit_bytes=settings.spool.limit, clock=clock)
+        self._suspicion = Suspicion()
         self._site = self._build_site()
         self._server = self._build_server(credentials)
         self._publisher = Publisher(
@@ -217,10 +220,10 @@ class Node:
         )
 
     def _build_seat(self, grid: GridSettings) -> Seat:
-        breakers = Breakers(grid.name, clock=self._clock, teller=self._teller)
+        breakers = Breakers(grid.name, clock=self._clock, teller=self._teller, suspicion=self._suspicion)
         place = build_grid(grid, self._settings.data, self._clock)
         coated = put_on(place, breakers=breakers, clock=self._clock, teller=self._teller, deadline_s=grid.deadline)
-        return Seat(coated, grid.url)
+        return Seat(coated, grid.url, breakers=breakers, last=coated.as_last())
 
     def _build_cache(self, seats: Sequence[Seat]) -> Cache | None:
         """None when it is turned off, and when every grid is on this machine: then there is nothing to be gained."""
@@ -275,7 +278,7 @@ class Node:
         """Every worker probes and catches up; what looks at everything is done by the first."""
         site = self._site
         catching_up = [CatchUp(site, seat, lane) for seat in site.seats.values() for lane in range(len(LANES))]
-        keepers: list[Keeper] = [self._publisher, *probes(site), *catching_up]
+        keepers: list[Keeper] = [self._publisher, Pins(site), *probes(site), *catching_up]
         if site.cache is not None:
             keepers.append(site.cache)
         if self._worker == 0:
@@ -287,11 +290,13 @@ class Node:
             ]
         return keepers
 
-    def _gauges(self) -> dict[str, float]:
+    def _gauges(self) -> Gauges:
         return {
             "holdfast_connections": self._server.connections,
             "holdfast_requests_in_progress": self._server.requests,
             **(self._site.cache.gauges() if self._site.cache is not None else {}),
+            "holdfast_suspects_itself": float(self._suspicion.ourselves),
+            **health_gauges(self._site, worker=self._worker),
         }
 
     async def run(self, doors: Doors, tls: Tls | None, ready: Callable[[], None]) -> int:
@@ -322,6 +327,7 @@ class Node:
         stack.callback(self._spool.close)
         for seat in self._site.seats.values():
             stack.push_async_callback(seat.grid.close)
+        await self._site.obey_pins()
         await attach_all(self._site)
         stack.push_async_callback(self._index.release_leases, self._site.holder)
         self._supervisor.start()

@@ -195,11 +195,16 @@ class Unavailable(GridError):
         key: str = "",
         retry_after_s: float | None = None,
         shielded: bool = False,
+        lasting: bool = False,
     ) -> None:
         super().__init__(grid, operation, detail, bucket=bucket, key=key)
         self.retry_after_s = retry_after_s
         self.shielded = shielded
         """True when our own breaker or limit refused: the grid was not asked, so it is no evidence against it."""
+        self.lasting = lasting
+        """True for what will not pass by itself, and is the same for every request: credentials or a certificate that
+        are refused, a name without an address, a bucket that is missing. Two in a row open the breaker; trials go on,
+        so what was put right is noticed. A time-out, a 5xx or a throttled request is never lasting."""
 
 
 class Uncertain(GridError):

@@ -61,6 +61,45 @@ class BreakerMoved(Event, frozen=True):
     reason: str
 
 
+class GridDemoted(Event, frozen=True):
+    """A grid is asked after the others for one class of operations, or (without a reason) no longer."""
+
+    grid: str
+    group: str
+    reason: str
+    """errors, slow, or empty: it comes back."""
+
+
+class GridPinned(Event, frozen=True):
+    """An operator took a grid in or out of use, or left it to its health again (`auto`)."""
+
+    grid: str
+    use: str
+
+
+class SelfSuspected(Event, frozen=True):
+    """All grids fell silent at once, so this process suspects itself; or (False) no longer."""
+
+    suspected: bool
+
+
+class Hedged(Event, frozen=True):
+    """A read did not wait any longer for `grid` and asked `other`, too. `outcome` is won, lost (the first came after
+    all) or failed; `denied` when the budget allowed no second read."""
+
+    grid: str
+    other: str
+    outcome: str
+
+
+class FailedOver(Event, frozen=True):
+    """A read left a grid that gave trouble, and went on to the next copy."""
+
+    grid: str
+    other: str
+    reason: str
+
+
 class GridMoved(Event, frozen=True):
     """A grid's probe changed its mind: up, down or replaced."""
 

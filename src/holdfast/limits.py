@@ -212,17 +212,92 @@ CACHE_BRIDGE: Final = 2
 """So many cached blocks between two missing ones are fetched with them: one request instead of two."""
 
 # --- health ---
+BREAKER_ATTEMPTS: Final = 20
+BREAKER_SHARE: Final = 0.5
+BREAKER_WINDOW_S: Final = 10
+"""At least BREAKER_ATTEMPTS attempts in BREAKER_WINDOW_S, of which BREAKER_SHARE were silent, open a breaker."""
+BREAKER_SPREAD: Final = 3
+"""Different seconds of that window in which there must have been silences: those of one moment are one fact."""
 BREAKER_ROW: Final = 5
 """Silences in a row (over at least BREAKER_ROW_S) that open a breaker."""
 BREAKER_ROW_S: Final = 1.0
 BREAKER_MUTE_ATTEMPTS: Final = 3
 BREAKER_MUTE_S: Final = 5.0
 """At least BREAKER_MUTE_ATTEMPTS attempts and no success for BREAKER_MUTE_S opens a breaker."""
+BREAKER_LASTING: Final = 2
+"""Faults in a row that will not pass by themselves (credentials, certificate, name, bucket) and open a breaker."""
 BREAKER_TRIAL_S: Final = 5.0
 """First pause before a trial; doubles to BREAKER_TRIAL_MAX_S; with 50 % jitter."""
 BREAKER_TRIAL_MAX_S: Final = 60.0
+MUTE_AT_ONCE: Final = 8
+"""Attempts at once at a grid that says nothing and is asked all the same, because no other copy is left or because we suspect
+ourselves: enough to notice its return, too few for its deadlines to use up the server's requests."""
+RAMP_SHARES: Final = (0.01, 0.05, 0.25)
+RAMP_STEP_S: Final = 20.0
+"""After re-admission a grid has its ordinary place for these shares of the reads, one after the other for RAMP_STEP_S each."""
+BROWNOUT_ATTEMPTS: Final = 200
+BROWNOUT_SHARE: Final = 0.02
+BROWNOUT_SLOTS: Final = 10
+BROWNOUT_SLOT_S: Final = 30.0
+"""Of at least BROWNOUT_ATTEMPTS in BROWNOUT_SLOTS times BROWNOUT_SLOT_S (5 minutes), more silences than this share demote."""
+BROWNOUT_LOOK_S: Final = 1.0
+"""How often a grid is judged, however much it is asked."""
+DEMOTED_SHARE: Final = 0.01
+"""Of the reads in which a demoted grid has its ordinary place, by way of trial."""
+CLEAR_S: Final = 60.0
+CLEAR_MAX_S: Final = 600.0
+CLEAR_ATTEMPTS: Final = 10
+"""A demotion ends after CLEAR_S with at least CLEAR_ATTEMPTS answers and nothing wrong; each relapse doubles it to CLEAR_MAX_S."""
+LATENCY_SIZES: Final = (INLINE_BYTES, 256 * KIB, BLOCK_BYTES)
+"""Classes of size by which latencies are kept apart: a first block of at most so much. Larger does not exist."""
+LATENCY_HALF_LIFE_S: Final = 60.0
+"""What was observed this long ago weighs half in the recent latency."""
+LATENCY_FEW: Final = 4
+"""With less than the weight of this many observations of now, a latency is not known."""
+LATENCY_ALIKE_S: Final = 0.01
+LATENCY_ALIKE: Final = 2.0
+"""Grids whose medians differ by less than LATENCY_ALIKE_S, or this many times, are as fast as each other: price and policy decide."""
+BASELINE_HALF_LIFE_S: Final = 12 * 3600.0
+"""The same for a grid's usual latency: that of its own day."""
+BASELINE_FEW: Final = 100
+BASELINE_AGE_S: Final = 600.0
+"""A grid that was asked less often, or for a shorter time, has no usual latency yet."""
+SLOW_RATIO: Final = 3.0
+SLOW_OVER: Final = 2.0
+SLOW_FLOOR_S: Final = 0.02
+"""More than SLOW_RATIO times its usual median, and SLOW_FLOOR_S more, demotes; below SLOW_OVER times it is well again."""
+QUIET_S: Final = 0.25
+"""A grid that was asked and has not said anything for this long (or twice its p95) is asked after the others."""
+QUIET_KEPT_S: Final = 5.0
+"""For how long that is remembered when those who waited were served by another grid."""
+SUSPECT_TOGETHER_S: Final = 10.0
+"""When all grids fell silent within this time, we suspect ourselves and no breaker opens."""
+SUSPECT_MAX_S: Final = 60.0
+"""For how long: after that they are what they seem to be."""
+HEDGE_MIN_S: Final = 0.05
+"""A first block is waited for at least this long before a second copy is asked, too."""
+HEDGE_UNKNOWN_S: Final = 0.25
+"""The same while the grid's p95 is not known."""
+HEDGE_SHARE: Final = 0.05
+HEDGE_BURST: Final = 50
+"""Second reads that slowness may cost: this share of all, and up to HEDGE_BURST saved for the first moment of an outage."""
+RETRY_SHARE: Final = 0.1
+RETRY_BURST: Final = 10
+"""Attempts that may be repeated at one grid: this share of all, and up to RETRY_BURST saved."""
+RETRY_QUICK_S: Final = 1.0
+"""Only a failure that took less than this is worth another attempt: the client waits for both."""
 PROBE_S: Final = 5.0
 """Interval of the probe of each grid."""
+PROBE_READ_S: Final = 60.0
+"""Interval at which it reads a copy, too; while the grid is not trusted to be read, each time."""
+PROBE_WRITE_S: Final = 600.0
+"""Interval at which it brings a few bytes and takes them back."""
+PROBE_ROWS: Final = 16
+"""Keys per bucket among which a copy for that is looked for."""
+PROBE_BUCKETS: Final = 16
+"""Buckets in which it is looked for at once."""
+PINS_S: Final = 1.0
+"""How soon every worker knows that an operator took a grid in or out of use."""
 
 # --- keepers ---
 CLAIM_BATCH: Final = 128

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from holdfast.errors import ConfigError, S3Error
+from holdfast.health.standing import Use
 from holdfast.keepers.scrub import Scrub
 from holdfast.limits import BLOCK_BYTES, DOUBT_S, INLINE_BYTES
 from holdfast.model import Place
@@ -152,6 +153,10 @@ class Outages(RuleBasedStateMachine):
         self.troubled.faults[name].heal()
         self.troubled.lagging[name].appear()
 
+    @rule(name=GRIDS, use=st.sampled_from(Use))
+    def pin(self, name: str, use: Use) -> None:
+        self.run(self.made.site.pin(name, use))
+
     @rule(name=GRIDS)
     def land(self, name: str) -> None:
         """What was late arrives, unless it is so late that it never does."""
@@ -242,6 +247,8 @@ class Outages(RuleBasedStateMachine):
     async def _finally(self) -> None:
         """All is well again: everything converges, without anybody's help."""
         self.troubled.heal()
+        for name in ("a", "b"):
+            await self.made.site.pin(name, Use.AUTO)
         for _ in range(2):
             await self.troubled.converge(self.made)
             await self.made.site.index.trim_inline(0, limit=100)

@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from holdfast.clock import SystemClock
-from holdfast.events import Teller
+from holdfast.events import Event, Teller
 from holdfast.grids.grid import Capabilities, Download, Grid, Held, Label, Source, Staged
 from holdfast.grids.memory import MemoryGrid
+from holdfast.health.suspicion import Suspicion
 from holdfast.limits import BREAKER_TRIAL_MAX_S, DEBT_RETRY_MAX_S
 from holdfast.model import Place, Span
 from holdfast.testing.faults import FaultGrid
@@ -95,11 +96,16 @@ class LaggingGrid:
 
 
 class Troubled:
-    """Two grids in memory, each with faults and with the coats of the real thing."""
+    """Grids in memory, each with faults and with the coats of the real thing."""
 
-    def __init__(self) -> None:
-        self.clock = LeapClock()
-        self.inner = {name: MemoryGrid(name) for name in ("a", "b")}
+    def __init__(
+        self, *, deadline_s: float = DEADLINE_S, names: Sequence[str] = ("a", "b"), clock: LeapClock | None = None
+    ) -> None:
+        self.clock = clock or LeapClock()
+        self.deadline_s = deadline_s
+        self.told: list[Event] = []
+        """What the coats of the grids told."""
+        self.inner = {name: MemoryGrid(name) for name in names}
         self.lagging = {name: LaggingGrid(grid) for name, grid in self.inner.items()}
         self.faults = {name: FaultGrid(grid, clock=self.clock) for name, grid in self.lagging.items()}
 
@@ -119,10 +125,12 @@ class Troubled:
 
     def _coated(self) -> Sequence[Grid]:
         coated = []
+        suspicion = Suspicion()
         for name, grid in self.faults.items():
             teller = Teller()
-            breakers = Breakers(name, clock=self.clock, teller=teller)
-            coated.append(put_on(grid, breakers=breakers, clock=self.clock, teller=teller, deadline_s=DEADLINE_S))
+            teller.subscribe(self.told.append)
+            breakers = Breakers(name, clock=self.clock, teller=teller, suspicion=suspicion)
+            coated.append(put_on(grid, breakers=breakers, clock=self.clock, teller=teller, deadline_s=self.deadline_s))
         return coated
 
     async def converge(self, made: Engine) -> None:

@@ -8,25 +8,41 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from holdfast import events
 from holdfast.cache.cache import Cache
 from holdfast.copies.site import PolicyTerms, Seat, Site
-from holdfast.errors import S3Error
+from holdfast.errors import S3Error, Unavailable
 from holdfast.events import Teller
 from holdfast.grids.memory import MemoryGrid
 from holdfast.index.interface import Debt, Delay, NewVersion, Payment
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.keepers.probe import attach_all
-from holdfast.limits import CATCHUP_LATE_S, CATCHUP_TOLD_S, GIB, STUCK_ATTEMPTS
-from holdfast.model import Bucket, Facts
+from holdfast.limits import BROWNOUT_ATTEMPTS, CATCHUP_LATE_S, CATCHUP_TOLD_S, GIB, STUCK_ATTEMPTS
+from holdfast.model import Bucket, Facts, Place
 from holdfast.serve.admin import AdminServer, Readiness, application
-from holdfast.serve.metrics import Publisher, Tally
-from holdfast.serve.status import Watch
+from holdfast.serve.metrics import Gauges, Publisher, Tally
+from holdfast.serve.status import Watch, health_gauges
 from holdfast.serve.workers import listen
 from holdfast.spool.spool import Spool
 from holdfast.testing.rawhttp import StillClock
+from holdfast.wrappers.breaker import Breakers
 
 Answer = tuple[int, str, str]
+
+
+class Worn(Breakers):
+    """Of a grid that can be made to brown out at once."""
+
+    def brown_out(self, clock: StillClock) -> None:
+        for number in range(2 * BROWNOUT_ATTEMPTS):
+            clock.at_s += 0.1
+            attempt = self.begin("read", "get", Place("photos", "k"))
+            if number % 10:
+                attempt.succeeded()
+            else:
+                attempt.failed(Unavailable("a", "get", "silent"))
 
 
 class Office:
@@ -38,11 +54,12 @@ class Office:
         self.tally = Tally()
         self.teller.subscribe(self.tally.listen)
         self.index = SqliteIndex(folder / "index.db", clock=self.clock, teller=self.teller, node="here")
+        self.breakers = {name: Worn(name, clock=self.clock, teller=self.teller) for name in ("a", "b")}
         policies = [PolicyTerms("standard", ("a", "b"), 1, True)]
         self.site = Site(
             index=self.index,
             spool=Spool(folder / "spool", limit_bytes=GIB, clock=self.clock),
-            seats=[Seat(MemoryGrid(name), "memory:") for name in ("a", "b")],
+            seats=[Seat(MemoryGrid(name), "memory:", breakers=self.breakers[name]) for name in ("a", "b")],
             policies=policies,
             default_policy="standard",
             bucket_policies={},
@@ -51,13 +68,20 @@ class Office:
             holder="me",
             keep_inline_bytes=GIB,
         )
-        self.gauges = {"holdfast_connections": 3.0, "holdfast_requests_in_progress": 2.0}
-        publisher = Publisher(self.tally, folder, worker=0, clock=self.clock, gauges=lambda: self.gauges)
+        self.gauges = {
+            "holdfast_connections": 3.0,
+            "holdfast_requests_in_progress": 2.0,
+            "holdfast_suspects_itself": 1.0,
+        }
+        publisher = Publisher(self.tally, folder, worker=0, clock=self.clock, gauges=self._gauges)
         self.watch = Watch(
             self.site, clock=self.clock, publisher=publisher, policies=policies, inline_limit=GIB, node="here"
         )
         self.readiness = Readiness(self.index, clock=self.clock, draining=lambda: self.watch.draining)
         self.port = 0
+
+    def _gauges(self) -> Gauges:
+        return {**self.gauges, **health_gauges(self.site, worker=0)}
 
     async def put(self, key: str, body: bytes) -> None:
         grids = self.site.redundancy("photos").grids
@@ -65,9 +89,10 @@ class Office:
             NewVersion("photos", key, len(body), "etag", self.clock.now_ms(), Facts(), grids, inline=body, crc=0)
         )
 
-    async def get(self, path: str, method: str = "GET") -> Answer:
+    async def get(self, path: str, method: str = "GET", headers: dict[str, str] | None = None) -> Answer:
         def ask() -> Answer:
-            request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
+            url = f"http://127.0.0.1:{self.port}{path}"
+            request = urllib.request.Request(url, method=method, headers=headers or {})
             try:
                 with urllib.request.urlopen(request, timeout=20) as reply:
                     return reply.status, reply.headers["content-type"], reply.read().decode()
@@ -274,6 +299,73 @@ def test_a_scrape_has_counts_and_what_is_owed(tmp_path: Path) -> None:
         assert "holdfast_connections 3.0" in lines
         assert "holdfast_commit_seconds_count 0.0" not in lines
         assert any(line.startswith("holdfast_build_info{") for line in lines)
+
+    open_office(tmp_path, visit)
+
+
+def test_an_operator_takes_a_grid_out_of_use_and_back(tmp_path: Path) -> None:
+    async def visit(office: Office) -> None:
+        status, _, body = await office.get("/grids/a?use=out", "PUT")
+        assert (status, json.loads(body)) == (200, {"grid": "a", "use": "out"})
+        _, told = await office.json("/status")
+        assert [(grid["use"], grid["state"]) for grid in told["grids"]] == [("out", "up"), ("auto", "up")]
+        assert await office.index.noted("pins") == '{"a":"out"}'
+        assert 'holdfast_grid_use{grid="a",use="out"} 1.0' in (await office.get("/metrics"))[2]
+        assert (await office.get("/grids/a?use=auto", "PUT"))[0] == 200
+        assert await office.index.noted("pins") == "{}"
+
+    open_office(tmp_path, visit)
+
+
+def test_what_cannot_be_decided_about_a_grid_is_said(tmp_path: Path) -> None:
+    async def visit(office: Office) -> None:
+        assert (await office.get("/grids/x?use=out", "PUT"))[0] == 404
+        assert (await office.get("/grids/a?use=away", "PUT"))[0] == 400
+        assert (await office.get("/grids/a", "PUT"))[0] == 400
+        for method in ("GET", "POST", "DELETE"):
+            assert (await office.get("/grids/a?use=out", method))[0] == 405
+        assert await office.index.noted("pins") == ""
+
+    open_office(tmp_path, visit)
+
+
+def test_a_page_in_a_browser_decides_nothing(tmp_path: Path) -> None:
+    async def visit(office: Office) -> None:
+        for origin in ("http://evil.example", f"http://127.0.0.1:{office.port}", "null"):
+            assert (await office.get("/grids/a?use=out", "PUT", {"Origin": origin}))[0] == 403
+        assert await office.index.noted("pins") == ""
+
+    open_office(tmp_path, visit)
+
+
+def test_the_status_and_the_scrape_tell_how_reads_of_each_grid_fare(tmp_path: Path) -> None:
+    async def visit(office: Office) -> None:
+        for number in range(300):
+            office.breakers["a"].first_block(10_000, 0.02)
+            if number % 3 == 0:
+                office.teller.tell(events.Hedged("a", "b", "won" if number else "denied"))
+        office.teller.tell(events.FailedOver("b", "a", "silent"))
+        office.breakers["a"].brown_out(office.clock)
+        _, told = await office.json("/status")
+        first, second = told["grids"]
+        assert first["demoted"] == {"read": "errors"}
+        assert (first["read_share"], second["read_share"]) == (0.01, 1.0)
+        assert set(first["first_block"]) == {"64KiB"}
+        assert first["first_block"]["64KiB"]["p50_s"] == pytest.approx(0.02, rel=0.2)
+        assert (first["hedges"], first["failovers"], second["hedges"], second["failovers"]) == (99, 0, 0, 1)
+        assert told["suspects_itself"] is True
+        lines = (await office.get("/metrics"))[2].splitlines()
+        for line in (
+            'holdfast_hedges_total{grid="a",outcome="won"} 99.0',
+            'holdfast_hedges_total{grid="a",outcome="denied"} 1.0',
+            'holdfast_failovers_total{grid="b"} 1.0',
+            'holdfast_demoted{class="read",grid="a",reason="errors"} 1.0',
+            'holdfast_demotions_total{class="read",grid="a",reason="errors"} 1.0',
+            'holdfast_read_share{grid="a",worker="0"} 0.01',
+            "holdfast_suspects_itself 1.0",
+        ):
+            assert line in lines
+        assert any(line.startswith('holdfast_first_block_seconds{grid="a",quantile="0.95"') for line in lines)
 
     open_office(tmp_path, visit)
 

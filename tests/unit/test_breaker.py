@@ -1,11 +1,18 @@
 """Breakers on virtual time."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from holdfast.health.breaker import Breaker, Pass, State
 from holdfast.limits import (
+    BREAKER_ATTEMPTS,
+    BREAKER_LASTING,
+    BREAKER_MUTE_ATTEMPTS,
     BREAKER_MUTE_S,
     BREAKER_ROW,
     BREAKER_TRIAL_MAX_S,
     BREAKER_TRIAL_S,
+    BREAKER_WINDOW_S,
 )
 
 HALF = 0.5
@@ -151,3 +158,139 @@ def test_a_hint_brings_the_trial_forward_and_closes_nothing() -> None:
     assert breaker.state(100.5) is State.TRIAL
     assert breaker.admit(100.5) is Pass.TRIAL
     assert breaker.admit(100.5) is Pass.NO
+
+
+# --- by share ---
+
+
+def _mixed(breaker: Breaker, *, silent_of_ten: int, seconds: int, per_s: int = 10) -> float | None:
+    """Attempts at a steady pace, of which a fixed share is silent; when the breaker opened, or None."""
+    for number in range(seconds * per_s):
+        now_s = 100.0 + number / per_s
+        # The silent ones are spread so that no row of them is long.
+        if number * silent_of_ten % 10 < silent_of_ten:
+            if breaker.silent(Pass.FREE, now_s, now_s, HALF):
+                return now_s
+        else:
+            breaker.answered(Pass.FREE, now_s)
+    return None
+
+
+def test_half_of_the_attempts_silent_opens_though_others_are_answered() -> None:
+    opened_s = _mixed(Breaker(), silent_of_ten=5, seconds=60)
+    assert opened_s is not None
+    assert opened_s - 100.0 <= BREAKER_WINDOW_S
+
+
+def test_a_third_of_the_attempts_silent_does_not_open() -> None:
+    assert _mixed(Breaker(), silent_of_ten=3, seconds=600) is None
+
+
+def test_half_of_few_attempts_does_not_open() -> None:
+    breaker = Breaker()
+    for number in range(100):
+        now_s = 100.0 + number * (BREAKER_WINDOW_S / (BREAKER_ATTEMPTS / 2))
+        if number % 2:
+            assert not breaker.silent(Pass.FREE, now_s, now_s, HALF)
+        else:
+            breaker.answered(Pass.FREE, now_s)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=300), st.floats(0.01, 2.0))
+def test_a_closed_breaker_never_opens_on_an_answer_nor_while_most_is_answered(silent: list[bool], gap_s: float) -> None:
+    """A model of the rules: it opens only with a row, a long silence, or half of the window against it."""
+    breaker = Breaker()
+    seen: list[tuple[float, bool]] = []
+    for number, one in enumerate(silent):
+        now_s = 100.0 + number * gap_s
+        seen.append((now_s, one))
+        if not one:
+            assert not breaker.answered(Pass.FREE, now_s)
+            continue
+        opened = breaker.silent(Pass.FREE, now_s, now_s, HALF)
+        row = 0
+        while row < len(seen) and seen[-1 - row][1]:
+            row += 1
+        lately = [was for at_s, was in seen if at_s > now_s - BREAKER_WINDOW_S - 1]
+        if opened:
+            by_share = len(lately) >= BREAKER_ATTEMPTS and sum(lately) >= 0.5 * BREAKER_ATTEMPTS
+            assert row >= BREAKER_MUTE_ATTEMPTS or by_share
+            break
+
+
+# --- faults that last ---
+
+
+def test_two_faults_that_last_open_at_once() -> None:
+    breaker = Breaker()
+    assert not breaker.silent(Pass.FREE, 7.0, 7.0, HALF, lasting=True)
+    assert breaker.silent(Pass.FREE, 7.0, 7.0, HALF, lasting=True)
+
+
+def test_an_answer_in_between_starts_the_confirmation_anew() -> None:
+    breaker = Breaker()
+    for number in range(50):
+        assert not breaker.silent(Pass.FREE, float(number), float(number), HALF, lasting=True)
+        breaker.answered(Pass.FREE, float(number))
+
+
+def test_a_fault_that_lasts_is_tried_again_like_any_other() -> None:
+    breaker = Breaker()
+    for _ in range(BREAKER_LASTING):
+        breaker.silent(Pass.FREE, 7.0, 7.0, HALF, lasting=True)
+    assert breaker.answered(breaker.admit(7.0 + BREAKER_TRIAL_S), 20.0)
+
+
+# --- re-admission ---
+
+
+def test_it_comes_back_by_the_ramp() -> None:
+    breaker = _opened(100.0)
+    assert Breaker().share(0.0) == 1.0
+    breaker.answered(breaker.admit(200.0), 200.0)
+    shares = [breaker.share(200.0 + passed_s) for passed_s in range(0, 70, 5)]
+    assert shares == sorted(shares)
+    assert set(shares) == {0.01, 0.05, 0.25, 1.0}
+    assert breaker.share(259.9) < 1.0
+
+
+# --- nobody else can be asked ---
+
+
+def test_whoever_has_no_other_copy_is_admitted_though_it_is_open() -> None:
+    breaker = _opened(100.0)
+    assert breaker.admit(100.0) is Pass.NO
+    assert breaker.admit(100.0, last=True) is Pass.LAST
+    assert breaker.answered(Pass.LAST, 100.5)
+    assert breaker.state(100.5) is State.CLOSED
+    assert breaker.share(100.5) < 1.0
+
+
+def test_a_last_attempts_silence_does_not_put_the_trial_off() -> None:
+    breaker = _opened(100.0)
+    for number in range(50):
+        assert not breaker.silent(Pass.LAST, 100.0, 100.0 + number / 100, HALF)
+        breaker.given_up(Pass.LAST, 100.0)
+    assert breaker.admit(100.0 + BREAKER_TRIAL_S, last=True) is Pass.TRIAL
+
+
+# --- blame ---
+
+
+def test_silences_that_are_not_blamed_on_it_open_nothing() -> None:
+    breaker = Breaker()
+    assert not any(
+        breaker.silent(Pass.FREE, float(at), float(at), HALF, blamed=False, lasting=True) for at in range(100)
+    )
+    assert breaker.mute(100.0)
+    breaker.answered(Pass.FREE, 101.0)
+    assert not breaker.mute(101.0)
+
+
+def test_a_trial_that_is_not_blamed_on_it_does_not_double_the_pause() -> None:
+    breaker = _opened(0.0)
+    now_s = 0.0
+    for _ in range(5):
+        now_s += BREAKER_TRIAL_S
+        assert breaker.silent(breaker.admit(now_s), now_s, now_s, HALF, blamed=False)
+    assert breaker.admit(now_s + BREAKER_TRIAL_S) is Pass.TRIAL

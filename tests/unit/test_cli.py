@@ -26,7 +26,16 @@ from holdfast.config.credentials import Credentials
 from holdfast.config.load import load
 from holdfast.config.notation import Secret
 from holdfast.limits import GIB
-from holdfast.serve.status import CacheStatus, Endpoint, GridStatus, PolicyStatus, Status, StuckStatus, WorkerStatus
+from holdfast.serve.status import (
+    CacheStatus,
+    Endpoint,
+    FirstBlock,
+    GridStatus,
+    PolicyStatus,
+    Status,
+    StuckStatus,
+    WorkerStatus,
+)
 
 PROGRAM = str(Path(sys.executable).with_name("holdfast"))
 
@@ -235,6 +244,35 @@ def test_status_asks_the_listener_that_it_is_given(served: Served) -> None:
     assert execute("status", "--admin", address, "--json").returncode == 0
 
 
+def test_grid_takes_a_grid_out_of_use_in_every_worker_and_back(served: Served) -> None:
+    def uses() -> list[str]:
+        told = json.loads(execute("status", "--data", str(served.data), "--json").stdout)
+        return [grid["use"] for grid in told["grids"]]
+
+    told = execute("grid", "b", "out", "--data", str(served.data))
+    assert told.returncode == 0
+    assert "holdfast grid b auto" in told.stdout
+    try:
+        assert uses() == ["auto", "out"]
+        assert "an operator took it out of use" in execute("status", "--data", str(served.data)).stdout
+    finally:
+        told = execute("grid", "b", "auto", "--data", str(served.data), "--json")
+    assert json.loads(told.stdout) == {"grid": "b", "use": "auto"}
+    assert uses() == ["auto", "auto"]
+
+
+def test_grid_says_what_cannot_be(served: Served) -> None:
+    told = execute("grid", "x", "out", "--data", str(served.data))
+    assert (told.returncode, told.stdout) == (1, "")
+    assert "there is no grid 'x'" in told.stderr
+    assert "a, b" in told.stderr
+    address = served.endpoint["admin"].removeprefix("http://")
+    told = execute("grid", "x", "out", "--admin", address)
+    assert told.returncode == 1
+    assert "there is no grid x" in told.stderr
+    assert execute("grid", "a", "away", "--data", str(served.data)).returncode == 2
+
+
 def test_a_second_serve_on_the_same_data_is_refused(served: Served) -> None:
     told = execute("serve", "--data", str(served.data), "--listen", "127.0.0.1:0", "--admin", "")
     assert told.returncode == 2
@@ -311,7 +349,7 @@ def grid(name: str, **fields: Any) -> GridStatus:
     return GridStatus(**(known | fields))
 
 
-def shown(*grids: GridStatus, width: int = 200, cache: CacheStatus | None = None) -> str:
+def shown(*grids: GridStatus, width: int = 200, cache: CacheStatus | None = None, suspects_itself: bool = False) -> str:
     from rich.console import Console
 
     status = Status(
@@ -333,6 +371,7 @@ def shown(*grids: GridStatus, width: int = 200, cache: CacheStatus | None = None
         policies=(PolicyStatus("standard", ("a", "b"), 0, "accept"),),
         workers=(WorkerStatus(0, 17, 3, 2, 0.5),),
         cache=cache or CacheStatus(),
+        suspects_itself=suspects_itself,
     )
     console = Console(width=width, highlight=False)
     with console.capture() as captured:
@@ -389,6 +428,36 @@ def test_status_says_why_the_cache_is_off() -> None:
     told = shown(grid("a"), cache=CacheStatus("off", "/srv/cache [x]: Read-only file system"))
     line = next(line for line in told.splitlines() if line.startswith("cache"))
     assert "off: /srv/cache [x]: Read-only file system" in line
+
+
+def test_status_says_why_a_grid_is_not_asked_first() -> None:
+    told = shown(
+        grid("a", use="out", state="down", reason="an operator took it out of use"),
+        grid("b", use="in"),
+        grid("c", demoted={"read": "slow"}, read_share=0.01),
+        grid("d", read_share=0.05),
+        grid("e"),
+    ).splitlines()
+    assert next(line for line in told if line.startswith("a ")).split()[1] == "out"
+    assert "a: an operator took it out of use" in told
+    assert "b: an operator keeps it in use" in told
+    assert "c: asked after the others: read (slow)" in told
+    assert "d: comes back: first in 5% of the reads" in told
+    assert not any(line.startswith("e:") for line in told)
+
+
+def test_status_shows_how_long_reads_take_and_what_was_done_about_it() -> None:
+    first = {"64KiB": FirstBlock(0.0123, 0.2345), "1024KiB": FirstBlock(0.1, 0.9)}
+    told = shown(grid("a", first_block=first, hedges=1234, failovers=7), grid("b"))
+    line = next(line for line in told.splitlines() if "64KiB" in line and "1024" not in line)
+    for part in ("a", "12.3 ms", "234 ms", "1,234", "7"):
+        assert part in line
+    assert "900 ms" in told
+    assert "Failed over" not in shown(grid("b"))
+
+
+def test_status_says_when_it_may_be_this_node() -> None:
+    assert "is it this node" in shown(grid("a"), suspects_itself=True)
 
 
 @pytest.mark.parametrize(

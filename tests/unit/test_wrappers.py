@@ -9,14 +9,18 @@ import pytest
 
 from holdfast.clock import SystemClock
 from holdfast.errors import Corrupt, GridError, Reason, Refused, Unavailable, Uncertain
-from holdfast.events import BreakerMoved, Event, GridAttempt, Teller
+from holdfast.events import BreakerMoved, Event, GridAttempt, GridDemoted, Teller
 from holdfast.grids.grid import Download, Grid, Label, Source, Staged
 from holdfast.grids.memory import MemoryGrid
 from holdfast.grids.sources import BytesSource
 from holdfast.health.breaker import State
+from holdfast.health.standing import Standing, Use
 from holdfast.limits import (
+    BASELINE_AGE_S,
+    BLOCK_BYTES,
     BREAKER_ROW,
     BREAKER_TRIAL_MAX_S,
+    DEMOTED_SHARE,
     GRID_COPY_S,
     GRID_FLOOR_BYTES,
     GRID_FLOOR_S,
@@ -24,6 +28,8 @@ from holdfast.limits import (
     GRID_STAGE_BYTES_S,
     GRID_WAIT_S,
     GRID_WAITING,
+    HEDGE_MIN_S,
+    HEDGE_UNKNOWN_S,
 )
 from holdfast.model import Place, Span
 from holdfast.testing.contract.check import Streamed, label, put, read
@@ -541,6 +547,106 @@ def test_a_probe_is_always_asked_and_brings_the_trial_forward() -> None:
         with pytest.raises(Refused):
             await kit.grid.head(KEY)
         assert kit.breakers.state("read") is State.CLOSED
+
+    _run(body)
+
+
+@pytest.mark.parametrize("operation", _GROUP_OF | {"copy": "write"})
+def test_every_attempt_ends_for_those_who_count_them(operation: str) -> None:
+    async def body() -> None:
+        kit = _Kit()
+        await put(kit.grid, KEY.bucket, KEY.key, b"bytes")
+        for kind in (Kind.SLOW, Kind.REFUSE, Kind.DENY, Kind.LOST_ANSWER, Kind.ABSENT):
+            kit.faulty.inject(Fault(kind), operation)
+            await asyncio.gather(_calls(kit.grid)[operation](), return_exceptions=True)
+        kit.faulty.inject(Fault(Kind.HANG), operation)
+        task = asyncio.ensure_future(_calls(kit.grid)[operation]())
+        await asyncio.sleep(1.0)
+        task.cancel()
+        await asyncio.wait((task,))
+        kit.faulty.heal()
+        await (await kit.grid.get(KEY)).close()
+        assert [kit.breakers.waiting(group) for group in GROUPS] == [0, 0, 0, 0]
+
+    _run(body)
+
+
+def test_its_last_door_asks_though_the_breaker_is_open_and_not_though_it_is_out_of_use() -> None:
+    async def body() -> None:
+        kit = _Kit()
+        await put(kit.grid, KEY.bucket, KEY.key, b"bytes")
+        kit.faulty.inject(Fault(Kind.REFUSE), "get")
+        await kit.fail("get")
+        kit.faulty.heal()
+        with pytest.raises(Unavailable):
+            await read(kit.grid, KEY.bucket, KEY.key)
+        kit.breakers.pin(Use.OUT)
+        with pytest.raises(Unavailable) as refused:
+            await read(kit.grid.as_last(), KEY.bucket, KEY.key)
+        assert refused.value.shielded
+        kit.breakers.pin(Use.AUTO)
+        kit.faulty.inject(Fault(Kind.REFUSE), "get")
+        await kit.fail("get")
+        kit.faulty.heal()
+        assert await read(kit.grid.as_last(), KEY.bucket, KEY.key) == b"bytes"
+        assert kit.breakers.state("read") is State.CLOSED
+
+    _run(body)
+
+
+def test_a_hedge_waits_for_the_p95_and_for_a_little_at_least() -> None:
+    async def body() -> None:
+        kit = _Kit()
+        assert kit.breakers.hedge_delay_s(1000) == HEDGE_UNKNOWN_S
+        for _ in range(20):
+            kit.breakers.first_block(1000, 0.001)
+        assert kit.breakers.hedge_delay_s(1000) == HEDGE_MIN_S
+        assert kit.breakers.hedge_delay_s(BLOCK_BYTES) == HEDGE_UNKNOWN_S
+        for _ in range(20):
+            kit.breakers.first_block(1000, 0.8)
+        assert kit.breakers.hedge_delay_s(1000) == pytest.approx(0.8, rel=0.2)
+
+    _run(body)
+
+
+def test_what_an_operator_decides_forgets_what_was_held_against_the_grid() -> None:
+    async def body() -> None:
+        kit = _Kit()
+        kit.faulty.inject(Fault(Kind.REFUSE), "head")
+        await kit.fail("head")
+        kit.breakers.pin(Use.IN)
+        assert set(kit.states().values()) == {State.CLOSED}
+        await kit.fail("head", 3 * BREAKER_ROW)
+        kit.breakers.pin(Use.AUTO)
+        assert set(kit.states().values()) == {State.CLOSED}
+        assert kit.breakers.standing("read", 0) == Standing()
+        await kit.fail("head")
+        assert kit.moves() == [("read", "open"), ("read", "closed"), ("read", "open")]
+
+    _run(body)
+
+
+def test_a_slow_grid_that_never_fails_is_demoted_and_comes_back() -> None:
+    async def body() -> None:
+        kit = _Kit()
+        await put(kit.grid, KEY.bucket, KEY.key, b"bytes")
+
+        async def reads(*, seconds: int, elapsed_s: float) -> None:
+            for _ in range(seconds):
+                await asyncio.sleep(1.0)
+                assert await read(kit.grid, KEY.bucket, KEY.key) == b"bytes"
+                kit.breakers.first_block(5, elapsed_s)
+
+        await reads(seconds=2 * int(BASELINE_AGE_S), elapsed_s=0.04)
+        assert kit.breakers.demoted("read") == ""
+        await reads(seconds=180, elapsed_s=0.4)
+        assert kit.breakers.demoted("read") == "slow"
+        assert kit.breakers.standing("read", 5).state is State.CLOSED
+        assert kit.breakers.standing("read", 5).share == DEMOTED_SHARE
+        await reads(seconds=400, elapsed_s=0.04)
+        assert kit.breakers.demoted("read") == ""
+        told = [event.reason for event in kit.events if isinstance(event, GridDemoted)]
+        assert told == ["slow", ""]
 
     _run(body)
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from holdfast import __version__
-from holdfast.cli import certify, config, serve, status
+from holdfast.cli import certify, config, grid, serve, status
 from holdfast.cli.telling import prose, tell_problem
 from holdfast.errors import ConfigError
 
@@ -32,6 +32,7 @@ terminal, [cyan]holdfast status --data ./data[/cyan] shows what each grid holds 
 )
 app.command("serve", help=serve.HELP)(serve.command)
 app.command("status", help=status.HELP)(status.command)
+app.command("grid", help=grid.HELP)(grid.command)
 app.command("certify", help=certify.HELP)(certify.command)
 app.add_typer(config.app, name="config")
 

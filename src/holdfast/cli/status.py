@@ -68,11 +68,11 @@ def command(
     """Show how a running node is doing."""
     settings = settings_or_exit(config, {"data": data, "server.admin": admin}).settings
     try:
-        url = _admin_url(settings, given=admin is not None)
+        url = admin_url(settings, given=admin is not None)
         if watch:
             _watch(url, as_json)
             return
-        body = _ask(url)
+        body = ask(url)
         if as_json:
             print(body.decode())
         else:
@@ -88,15 +88,15 @@ def _watch(url: str, as_json: bool) -> None:
     clock = SystemClock()
     if as_json:
         while True:
-            print(_ask(url).decode(), flush=True)
+            print(ask(url).decode(), flush=True)
             asyncio.run(clock.sleep(_WATCH_S))
     with Live(console=Console(highlight=False), auto_refresh=False, screen=sys.stdout.isatty()) as live:
         while True:
-            live.update(render(_status(_ask(url), url)), refresh=True)
+            live.update(render(_status(ask(url), url)), refresh=True)
             asyncio.run(clock.sleep(_WATCH_S))
 
 
-def _admin_url(settings: Settings, *, given: bool) -> str:
+def admin_url(settings: Settings, *, given: bool) -> str:
     if not given:
         try:
             told = from_json(endpoint_path(settings.run_path).read_bytes(), Endpoint)
@@ -111,20 +111,28 @@ def _admin_url(settings: Settings, *, given: bool) -> str:
     return f"http://{settings.server.admin.reachable}"
 
 
-def _ask(url: str) -> bytes:
+def ask(url: str, page: str = "/status", *, method: str = "GET") -> bytes:
+    """What the admin listener answers. Raises ConfigError when it does not, or says no."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url + "/status", timeout=_DEADLINE_S) as reply:
+        with opener.open(urllib.request.Request(url + page, method=method), timeout=_DEADLINE_S) as reply:
             return bytes(reply.read())
     except urllib.error.HTTPError as trouble:
-        raise ConfigError(
-            url, f"answered {trouble.code}.", "Is this the admin listener? Look at the node's log."
-        ) from trouble
+        what = _said(trouble.read()) or f"answered {trouble.code}."
+        raise ConfigError(url, what, "Is this the admin listener? Look at the node's log.") from trouble
     except (OSError, http.client.HTTPException) as trouble:
         reason = getattr(trouble, "reason", trouble)
         reason = getattr(reason, "strerror", None) or reason
         remedy = "Is it running? Start it with: holdfast serve. Give its --data, --config or --admin."
         raise ConfigError(url, f"no node answers: {reason}.", remedy) from trouble
+
+
+def _said(body: bytes) -> str:
+    """What the admin listener says why not; empty when it is something else that answers."""
+    try:
+        return from_json(body, dict[str, str]).get("error", "")
+    except DecodeError:
+        return ""
 
 
 def _status(body: bytes, url: str) -> Status:
@@ -154,8 +162,12 @@ def render(status: Status) -> Group:
     for worker in status.workers:
         workers.add_row(str(worker.worker), str(worker.pid), str(worker.connections), str(worker.requests))
     remarks = [Text(f"{grid.name}: {remark}") for grid in status.grids if (remark := _remarks(grid))]
+    if status.suspects_itself:
+        remarks.append(Text("All grids fell silent at once: is it this node, or its network?"))
     stuck = [line for grid in status.grids for line in _stuck(grid)]
-    return Group(Text.from_markup(head), _grids(status), *remarks, *stuck, Text(), fill, Text(), workers)
+    reads = _reads(status)
+    between: list[Text | Table] = [Text(), reads] if reads is not None else []
+    return Group(Text.from_markup(head), _grids(status), *remarks, *stuck, *between, Text(), fill, Text(), workers)
 
 
 def _fill(used: int, limit: int) -> tuple[str, str, str]:
@@ -178,7 +190,8 @@ def _cache_fill(cache: CacheStatus) -> tuple[str, str, str]:
 def _grids(status: Status) -> Table:
     table = Table("Grid", "State", "Held", "Owed", "Oldest", "ETA", box=None, pad_edge=False, header_style="bold")
     for grid in status.grids:
-        state = f"[{_COLORS.get(grid.state, 'yellow')}]{escape(grid.state)}[/]"
+        told = "out" if grid.use == "out" else grid.state
+        state = f"[{_COLORS.get(told, 'yellow')}]{escape(told)}[/]"
         held = f"{count_text(grid.held)}  {bytes_text(grid.held_bytes)}"
         owed = f"[yellow]{count_text(grid.owed)}  {bytes_text(grid.owed_bytes)}[/yellow]" if grid.owed else "0"
         oldest = time_text(grid.oldest_debt_s) if grid.owed else "-"
@@ -209,5 +222,37 @@ def _stuck(grid: GridStatus) -> list[Text]:
 
 def _remarks(grid: GridStatus) -> str:
     shut = [f"{group} {state}" for group, state in sorted(grid.breakers.items()) if state != "closed"]
-    reason = [grid.reason] if grid.state != "up" and grid.reason else []
-    return "; ".join(reason + ([f"breaker: {', '.join(shut)}"] if shut else []))
+    demoted = [f"{group} ({reason})" for group, reason in sorted(grid.demoted.items())]
+    remarks = [grid.reason] if grid.state != "up" and grid.reason else []
+    if grid.use == "out":
+        remarks = ["an operator took it out of use"]
+    if grid.use == "in":
+        remarks.append("an operator keeps it in use")
+    if shut:
+        remarks.append(f"breaker: {', '.join(shut)}")
+    if demoted:
+        remarks.append(f"asked after the others: {', '.join(demoted)}")
+    if grid.read_share < 1 and not shut and not demoted and grid.use == "auto":
+        remarks.append(f"comes back: first in {grid.read_share:.0%} of the reads")
+    return "; ".join(remarks)
+
+
+def _reads(status: Status) -> Table | None:
+    """How reads of the grids fare; None while nobody has read any."""
+    table = Table(
+        "Reads", "First block", "p50", "p95", "Hedged", "Failed over", box=None, pad_edge=False, header_style="bold"
+    )
+    for grid in status.grids:
+        counts = (count_text(grid.hedges), count_text(grid.failovers))
+        rows = list(grid.first_block.items())
+        if rows or grid.hedges or grid.failovers:
+            size, first = rows[0] if rows else ("", None)
+            times = (_ms(first.p50_s), _ms(first.p95_s)) if first is not None else ("-", "-")
+            table.add_row(escape(grid.name), f"≤ {size}" if size else "-", *times, *counts)
+        for size, first in rows[1:]:
+            table.add_row("", f"≤ {size}", _ms(first.p50_s), _ms(first.p95_s))
+    return table if table.row_count else None
+
+
+def _ms(delay_s: float) -> str:
+    return f"{delay_s * 1000:.{0 if delay_s >= 0.1 else 1}f} ms"

@@ -10,12 +10,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from holdfast.copies.blocks import Block
+from holdfast.copies.searching import Search, from_grid
 from holdfast.copies.site import Site
 from holdfast.crew import CrewFull
 from holdfast.digests import crc32c
 from holdfast.errors import Corrupt, GridError, Reason, Refused
-from holdfast.events import CopySuspected
-from holdfast.model import Place, Span, Version
+from holdfast.health.budget import Budget
+from holdfast.model import Place, Version
 
 
 class NoCopy(Exception):
@@ -29,11 +30,18 @@ class NoCopy(Exception):
 
 
 async def read_blocks(
-    site: Site, place: Place, version: Version, blocks: Sequence[Block], route: Sequence[int]
+    site: Site,
+    place: Place,
+    version: Version,
+    blocks: Sequence[Block],
+    route: Sequence[int],
+    *,
+    hedges: Budget | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """Give each block's bytes, verified, from the spool and then from the grids of `route`.
 
-    Raises NoCopy when the blocks that are left cannot be had from any of them.
+    With `hedges`, a first block that does not come in time is asked for at the next grid, too, while that budget lasts:
+    for clients, who wait. Raises NoCopy when the blocks that are left cannot be had from any of them.
     """
     if not blocks:
         return
@@ -53,36 +61,24 @@ async def read_blocks(
             return
         except (OSError, Corrupt, CrewFull) as trouble:
             tried["spool"] = str(trouble)
-    held = {copy.grid: copy.etag for copy in version.copies}
-    for number in route:
-        seat = site.seat(number)
-        if seat is None:
-            continue
+    search = Search(site, place, version, route, tried, hedges=hedges)
+    while (begun := await search.begin(blocks[done:])) is not None:
+        asked_s = 0.0
         try:
-            async with aclosing(_from_grid(site, number, place, blocks[done:], held.get(number, ""))) as pieces:
-                async for data in pieces:
+            async with aclosing(begun.rest):
+                yield begun.first
+                done += 1
+                asked_s = site.clock.monotonic_s()
+                async for data in begun.rest:
                     yield data
                     done += 1
+                    asked_s = site.clock.monotonic_s()
             return
         except GridError as trouble:
-            tried[seat.name] = trouble.detail
-            if number in held:
-                await judge(site, place, version, number, trouble)
+            if done == len(blocks):
+                return  # What it says after the last block is no matter.
+            await search.failed(begun.seat, trouble, asked_s)
     raise NoCopy(place, tried)
-
-
-async def judge(site: Site, place: Place, version: Version, number: int, trouble: GridError) -> None:
-    """A copy that was to be there gave trouble: a wrong answer makes it suspect, a silence only doubts the grid."""
-    wrong = isinstance(trouble, Corrupt) or (
-        isinstance(trouble, Refused) and trouble.reason in (Reason.ABSENT, Reason.MISMATCH)
-    )
-    if not wrong:
-        site.was_silent(number)
-        return
-    suspected = await site.index.suspect(place.bucket, place.key, version.seq, number, now_ms=site.clock.now_ms())
-    if suspected:
-        site.teller.tell(CopySuspected(trouble.grid, place.bucket, place.key, trouble.detail))
-        site.note_debts()
 
 
 async def _from_spool(site: Site, blocks: Sequence[Block]) -> AsyncGenerator[bytes, None]:
@@ -113,40 +109,6 @@ async def spool_is_sound(site: Site, blocks: Sequence[Block]) -> bool:
     return True
 
 
-async def _from_grid(
-    site: Site, number: int, place: Place, blocks: Sequence[Block], etag: str
-) -> AsyncGenerator[bytes, None]:
-    seat = site.seat(number)
-    assert seat is not None
-    if not blocks:
-        return
-    span = Span(blocks[0].offset, blocks[-1].end)
-    download = await seat.grid.get(place, span=span, if_match=etag)
-    try:
-        pieces = download.stream()
-        held = bytearray()
-        for block in blocks:
-            data = b""
-            while len(held) < block.size:
-                piece = await anext(pieces, b"")
-                if not piece:
-                    raise Corrupt(
-                        seat.name, "get", f"ended {block.size - len(held)} bytes early in the block at {block.offset}"
-                    )
-                if not held and len(piece) == block.size:
-                    data = piece
-                    break
-                held += piece
-            if not data:
-                data = bytes(held[: block.size])
-                del held[: block.size]
-            if crc32c(data) != block.crc:
-                raise Corrupt(seat.name, "get", f"the block at {block.offset} is damaged")
-            yield data
-    finally:
-        await download.close()
-
-
 async def verify_copy(site: Site, number: int, place: Place, blocks: Sequence[Block], etag: str) -> None:
     """Read one grid's copy and check every block. Raises GridError when it is not what the index says.
 
@@ -161,5 +123,5 @@ async def verify_copy(site: Site, number: int, place: Place, blocks: Sequence[Bl
         if etag and held.etag != etag:
             raise Refused(seat.name, "head", "another etag", reason=Reason.MISMATCH)
         return
-    async for _ in _from_grid(site, number, place, blocks, etag):
+    async for _ in from_grid(site, seat, seat.grid, place, blocks, etag):
         pass

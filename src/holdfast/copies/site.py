@@ -13,11 +13,18 @@ from holdfast.clock import Clock
 from holdfast.errors import ConfigError, GridError, Reason, Refused
 from holdfast.events import GridMoved, Teller
 from holdfast.grids.grid import Grid
+from holdfast.health.breaker import State
+from holdfast.health.budget import Budget
+from holdfast.health.standing import WELL, Standing, Use
 from holdfast.health.window import Window
 from holdfast.index.interface import Index, Usage
-from holdfast.limits import REST_MAX_S, WAITING_AGE_S
-from holdfast.model import GridState, Redundancy, Value
+from holdfast.limits import HEDGE_BURST, HEDGE_SHARE, REST_MAX_S, WAITING_AGE_S
+from holdfast.model import GridState, Redundancy, Value, from_json, to_json
 from holdfast.spool.spool import Spool
+from holdfast.wrappers.breaker import Breakers
+
+_PINS = "pins"
+"""The note of what operators decided about grids."""
 
 
 class PolicyTerms(Value, frozen=True):
@@ -30,13 +37,31 @@ class PolicyTerms(Value, frozen=True):
 
 
 class Seat:
-    """One configured grid in this process, and how it is doing."""
+    """One configured grid in this process, and how it is doing.
 
-    __slots__ = ("arriving", "grid", "number", "reason", "rest_until_s", "since_ms", "state", "url", "window")
+    `breakers` is what is known of its health, where anybody keeps account; `last` is the same grid, to be asked
+    when no other copy is left.
+    """
 
-    def __init__(self, grid: Grid, url: str) -> None:
+    __slots__ = (
+        "arriving",
+        "breakers",
+        "grid",
+        "last",
+        "number",
+        "reason",
+        "rest_until_s",
+        "since_ms",
+        "state",
+        "url",
+        "window",
+    )
+
+    def __init__(self, grid: Grid, url: str, *, breakers: Breakers | None = None, last: Grid | None = None) -> None:
         self.grid = grid
         self.url = url
+        self.breakers = breakers
+        self.last = last or grid
         self.number = 0
         self.state = GridState.UNKNOWN
         self.reason = "not asked yet"
@@ -51,6 +76,23 @@ class Seat:
     @property
     def name(self) -> str:
         return self.grid.name
+
+    @property
+    def use(self) -> Use:
+        """What an operator decided about it."""
+        return self.breakers.use if self.breakers is not None else Use.AUTO
+
+    @property
+    def trusted(self) -> bool:
+        """Whether a read may well count on it."""
+        return self.state is GridState.UP and (self.breakers is None or self.breakers.state("read") is State.CLOSED)
+
+    def standing(self, size_bytes: int) -> Standing:
+        """Where it belongs in the order of a read whose first block has this size."""
+        known = self.breakers.standing("read", size_bytes) if self.breakers is not None else WELL
+        if self.state is GridState.UP or known.state is not State.CLOSED:
+            return known
+        return Standing(State.TRIAL, 0.0, known.latency_s)  # Its probe doubts it, and reads may work all the same.
 
 
 class Site:
@@ -82,6 +124,8 @@ class Site:
         """Inline bodies up to this sum are local copies; more of them are waiting for grids, or for the sweep."""
         self.cache = cache
         """Blocks that were fetched from grids; None when none are kept."""
+        self.hedges = Budget(share=HEDGE_SHARE, burst=HEDGE_BURST)
+        """Second reads that slowness may cost in this process."""
         self.sweep_wanted = asyncio.Event()
         """Set when inline bodies that all grids hold may take the room of new ones."""
         self.pressure: Callable[[], int] = lambda: 0
@@ -134,6 +178,9 @@ class Site:
         A grid that belongs to another index raises ConfigError: writing to it could destroy data.
         """
         known = await self._known(seat)
+        if seat.use is Use.OUT:
+            await self._move(seat, known, GridState.DOWN, "an operator took it out of use")
+            return False
         try:
             try:
                 identity = await seat.grid.attach(known)
@@ -177,6 +224,30 @@ class Site:
             self.note_debts()
         seat.state = state
         seat.reason = reason
+
+    async def pin(self, name: str, use: Use) -> None:
+        """Take a grid in or out of use, or leave it to its health: here at once, in other workers within PINS_S, and after
+        a restart. Raises KeyError when there is no such grid."""
+        seat = self.seats[name]
+        pins = {**await self.pins(), name: use}
+        await self.index.note(_PINS, to_json({grid: pin for grid, pin in pins.items() if pin is not Use.AUTO}).decode())
+        self._apply(seat, use)
+
+    async def pins(self) -> dict[str, Use]:
+        """What operators decided, as the index remembers it. Grids that are left to their health are not named."""
+        noted = await self.index.noted(_PINS)
+        return from_json(noted.encode(), dict[str, Use]) if noted else {}
+
+    async def obey_pins(self) -> None:
+        """Do as the index remembers."""
+        pins = await self.pins()
+        for seat in self.seats.values():
+            self._apply(seat, pins.get(seat.name, Use.AUTO))
+
+    def _apply(self, seat: Seat, use: Use) -> None:
+        if seat.breakers is not None and seat.use is not use:
+            seat.breakers.pin(use)
+            self.was_silent(seat.number)  # Its probe looks, or stops looking.
 
     async def waiting_bytes(self) -> int:
         """Accepted bytes that wait for grids, in the spool and in the index: what `spool.limit` bounds."""

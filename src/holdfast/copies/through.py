@@ -16,6 +16,7 @@ from holdfast.cache.names import name_of, tag_of
 from holdfast.copies.blocks import Block
 from holdfast.copies.reading import read_blocks
 from holdfast.copies.site import Site
+from holdfast.health.budget import Budget
 from holdfast.limits import CACHE_BRIDGE, CACHE_WINDOW
 from holdfast.model import GridState, Place, Version
 
@@ -24,14 +25,21 @@ _IN_HAND: Final = -1
 
 
 def read_through(
-    site: Site, place: Place, version: Version, blocks: Sequence[Block], route: Sequence[int], *, keep: bool = True
+    site: Site,
+    place: Place,
+    version: Version,
+    blocks: Sequence[Block],
+    route: Sequence[int],
+    *,
+    keep: bool = True,
+    hedges: Budget | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """As `read_blocks`, with the cache before the grids. Without `keep` the cache learns nothing from it."""
     if site.cache is None or not site.cache.on or version.inline is not None or version.spooled:
-        return read_blocks(site, place, version, blocks, route)
+        return read_blocks(site, place, version, blocks, route, hedges=hedges)
     if not site.cache.local and _is_local(site, version):
-        return read_blocks(site, place, version, blocks, route)
-    return _Through(site, site.cache, place, version, route, keep).read(blocks)
+        return read_blocks(site, place, version, blocks, route, hedges=hedges)
+    return _Through(site, site.cache, place, version, route, keep, hedges).read(blocks)
 
 
 def _is_local(site: Site, version: Version) -> bool:
@@ -54,7 +62,14 @@ class _Through:
     """One read."""
 
     def __init__(
-        self, site: Site, cache: Cache, place: Place, version: Version, route: Sequence[int], keep: bool
+        self,
+        site: Site,
+        cache: Cache,
+        place: Place,
+        version: Version,
+        route: Sequence[int],
+        keep: bool,
+        hedges: Budget | None,
     ) -> None:
         self._site = site
         self._cache = cache
@@ -62,6 +77,7 @@ class _Through:
         self._version = version
         self._route = route
         self._keep = keep
+        self._hedges = hedges
         self._hits = self._misses = self._hit_bytes = 0
         self._in_hand = b""
         """The first missing block, when it was fetched before its turn."""
@@ -129,7 +145,7 @@ class _Through:
     ) -> AsyncGenerator[bytes, None]:
         """A stretch of missing blocks, and short cached ones between them, from grids."""
         wanted = window[at : gap_end(where, at)]
-        source = read_blocks(self._site, self._place, self._version, wanted, self._route)
+        source = read_blocks(self._site, self._place, self._version, wanted, self._route, hedges=self._hedges)
         async with aclosing(source) as pieces:
             async for data in pieces:
                 if where[at] is None:

@@ -8,7 +8,8 @@ becomes a debt. Invariant: a silent grid is skipped, never taken for a rotten co
 import asyncio
 
 from holdfast.copies.blocks import all_blocks
-from holdfast.copies.reading import judge, verify_copy
+from holdfast.copies.reading import verify_copy
+from holdfast.copies.searching import judge
 from holdfast.copies.site import Site
 from holdfast.errors import GridError
 from holdfast.limits import SCRUB_BATCH, SCRUB_PAUSE_MAX_S

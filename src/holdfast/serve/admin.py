@@ -1,7 +1,8 @@
 """The admin listener: metrics, health and status over HTTP, for operators and their machines.
 
-Answers questions and changes nothing. It knows no password: who may connect is decided by the address that it is
-bound to. Invariant: whatever happens here, S3 requests go on.
+Answers questions, and changes one thing: whether a grid is in use. It knows no password: who may connect is decided by the
+address that it is bound to, and a browser, which anybody's page may send here, changes nothing.
+Invariant: whatever happens here, S3 requests go on.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from starlette.routing import Route
 
 from holdfast.clock import Clock
 from holdfast.errors import S3Error
+from holdfast.health.standing import Use
 from holdfast.index.interface import CommitUnknown, Index
 from holdfast.limits import ADMIN_REQUESTS, READY_DEADLINE_S, READY_S
 from holdfast.model import to_json
@@ -78,11 +80,26 @@ def application(watch: Watch, readiness: Readiness) -> Starlette:
     async def status(_: Request) -> Response:
         return _json((await watch.status())[0])
 
+    async def pin(request: Request) -> Response:
+        if "origin" in request.headers:
+            return _json({"error": "browsers may not change anything here: use `holdfast grid`"}, 403)
+        grid, use = request.path_params["grid"], request.query_params.get("use", "")
+        if use not in set(Use):
+            return _json({"error": f"use={use} is not possible: choose in, out or auto"}, 400)
+        try:
+            await watch.pin(grid, Use(use))
+        except KeyError:
+            return _json({"error": f"there is no grid {grid}"}, 404)
+        except (S3Error, CommitUnknown) as trouble:
+            return _json({"error": f"it may not have been remembered, so ask again: {trouble}"}, 503)
+        return _json({"grid": grid, "use": use})
+
     async def start(_: Request) -> Response:
         return _json({"pages": ["/metrics", "/healthz", "/readyz", "/status"]})
 
     pages = {"/": start, "/metrics": metrics, "/healthz": healthz, "/readyz": readyz, "/status": status}
-    return Starlette(routes=[Route(path, page) for path, page in pages.items()])
+    routes = [Route(path, page) for path, page in pages.items()]
+    return Starlette(routes=[*routes, Route("/grids/{grid}", pin, methods=["PUT"])])
 
 
 def _json(value: object, status: int = 200) -> Response:

@@ -126,6 +126,9 @@ class Log:
             events.GridAttempt: self._grid_attempt,
             events.BreakerMoved: self._breaker_moved,
             events.GridMoved: self._grid_moved,
+            events.GridDemoted: self._grid_demoted,
+            events.GridPinned: self._grid_pinned,
+            events.SelfSuspected: self._self_suspected,
             events.DebtPostponed: self._debt_postponed,
             events.CatchUpTold: self._catch_up_told,
             events.CopySuspected: self._copy_suspected,
@@ -134,6 +137,8 @@ class Log:
             events.Noted: lambda event: self.line("info", event.message, **event.fields),
         }
         if self._level <= logging.DEBUG:
+            self._on[events.Hedged] = self._hedged
+            self._on[events.FailedOver] = self._failed_over
             self._on[events.DebtPaid] = self._debt_paid
             self._on[events.Committed] = self._committed
 
@@ -200,6 +205,26 @@ class Log:
             reason = {"reason": event.reason} if event.reason else {}
             self.line(level, f"grid is {event.state}", grid=event.grid, **reason)
 
+    def _grid_demoted(self, event: events.GridDemoted) -> None:
+        if event.reason:
+            self.line("warning", "grid is demoted", grid=event.grid, operations=event.group, reason=event.reason)
+        else:
+            self.line("info", "grid comes back from its demotion", grid=event.grid, operations=event.group)
+
+    def _grid_pinned(self, event: events.GridPinned) -> None:
+        self.line(
+            "warning" if event.use == "out" else "info",
+            "an operator decided about a grid",
+            grid=event.grid,
+            use=event.use,
+        )
+
+    def _self_suspected(self, event: events.SelfSuspected) -> None:
+        if event.suspected:
+            self.line("warning", "all grids fell silent at once: is it this node? No breaker opens for now")
+        else:
+            self.line("info", "grids are judged by their own silence again")
+
     def _debt_postponed(self, event: events.DebtPostponed) -> None:
         if self._admit("info", "debt was postponed", event.grid):
             self.line(
@@ -254,6 +279,12 @@ class Log:
             size=event.size_bytes,
             lag_s=round(event.lag_s, 3),
         )
+
+    def _hedged(self, event: events.Hedged) -> None:
+        self.line("debug", "hedge", grid=event.grid, other=event.other, outcome=event.outcome)
+
+    def _failed_over(self, event: events.FailedOver) -> None:
+        self.line("debug", "failover", grid=event.grid, other=event.other, reason=event.reason)
 
     def _committed(self, event: events.Committed) -> None:
         self.line("debug", "committed", changes=event.changes, elapsed_ms=round(event.elapsed_s * 1000, 1))

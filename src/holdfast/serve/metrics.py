@@ -8,7 +8,7 @@ the data directory lives: a worker goes on from what its predecessor in the same
 import asyncio
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,8 @@ from holdfast.model import DecodeError, Value, pack, unpack
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 """Of what `render` returns."""
 Labels = tuple[str, ...]
+Gauges = Mapping[str, float | list[tuple[Labels, float]]]
+"""Values of one worker, by the names of their families; a bare one has no labels."""
 
 
 class Family(Value, frozen=True):
@@ -47,6 +49,13 @@ _COUNTERS: Final = (
     Family("holdfast_grid_attempts", "Operations at grids, by how they ended.", ("grid", "operation", "outcome")),
     Family("holdfast_grid_bytes", "Bytes moved to and from grids.", ("grid", "operation")),
     Family("holdfast_breaker_moves", "Changes of a breaker's state.", ("grid", "class", "state")),
+    Family("holdfast_demotions", "Grids demoted or (reason: over) no longer.", ("grid", "class", "reason")),
+    Family(
+        "holdfast_hedges",
+        "Reads that did not wait for a slow grid; denied: the budget allowed no second read.",
+        ("grid", "outcome"),
+    ),
+    Family("holdfast_failovers", "Reads that left this grid and went on to the next copy.", ("grid",)),
     Family("holdfast_commit_changes", "Changes that the index made durable."),
     Family("holdfast_debts_paid", "Debts paid, by how.", ("grid", "how")),
     Family("holdfast_debts_paid_bytes", "Bytes of the versions whose debts were paid.", ("grid",)),
@@ -79,6 +88,18 @@ _GAUGES: Final = (
     Family("holdfast_cache_bytes", "Bytes that cached blocks take on the disk."),
     Family("holdfast_cache_limit_bytes", "What they may take now: `cache.size`, or less when the disk is full."),
     Family("holdfast_cache_blocks", "Blocks in the cache."),
+    Family("holdfast_suspects_itself", "Workers to which all grids are silent, so that they suspect themselves."),
+    Family("holdfast_demoted", "Workers that ask the grid after the others.", ("grid", "class", "reason")),
+    Family(
+        "holdfast_read_share",
+        "Share of the reads in which the grid has its ordinary place: below 1 while it is demoted or comes back.",
+        ("grid", "worker"),
+    ),
+    Family(
+        "holdfast_first_block_seconds",
+        "Time to the first block of a read lately, by its size.",
+        ("grid", "size", "quantile", "worker"),
+    ),
     Family("holdfast_breakers", "Workers that have the breaker in this state.", ("grid", "class", "state")),
 )
 _BOUNDS: Final = {family.name: family.bounds for family in _HISTOGRAMS}
@@ -113,6 +134,9 @@ class Tally:
             events.RequestEnded: self._request_ended,
             events.GridAttempt: self._grid_attempt,
             events.BreakerMoved: self._breaker_moved,
+            events.GridDemoted: self._grid_demoted,
+            events.Hedged: lambda event: self._count("holdfast_hedges", (event.grid, event.outcome)),
+            events.FailedOver: lambda event: self._count("holdfast_failovers", (event.grid,)),
             events.Committed: self._committed,
             events.DebtPaid: self._debt_paid,
             events.DebtPostponed: lambda event: self._count("holdfast_debts_postponed", (event.grid,)),
@@ -155,6 +179,9 @@ class Tally:
         self._breakers[event.grid, event.group] = event.state
         self._count("holdfast_breaker_moves", (event.grid, event.group, event.state))
 
+    def _grid_demoted(self, event: events.GridDemoted) -> None:
+        self._count("holdfast_demotions", (event.grid, event.group, event.reason or "over"))
+
     def _committed(self, event: events.Committed) -> None:
         self._count("holdfast_commit_changes", (), event.changes)
         self._observe("holdfast_commit_batch", (), event.changes)
@@ -195,9 +222,11 @@ class Tally:
                     mine = self._histograms[name].get(labels, [0.0] * len(sums))
                     self._histograms[name][labels] = [one + other for one, other in zip(mine, sums, strict=True)]
 
-    def snapshot(self, *, worker: int, at_ms: int, gauges: dict[str, float]) -> Snapshot:
+    def snapshot(self, *, worker: int, at_ms: int, gauges: Gauges) -> Snapshot:
         """What was counted until now."""
-        told: dict[str, list[tuple[Labels, float]]] = {name: [((), value)] for name, value in gauges.items()}
+        told: dict[str, list[tuple[Labels, float]]] = {
+            name: value if isinstance(value, list) else [((), value)] for name, value in gauges.items()
+        }
         told["holdfast_breakers"] = [((*place, state), 1.0) for place, state in self._breakers.items()]
         return Snapshot(
             worker,
@@ -233,7 +262,7 @@ class Publisher:
     name = "metrics"
 
     def __init__(
-        self, tally: Tally, directory: Path, *, worker: int, clock: Clock, gauges: Callable[[], dict[str, float]]
+        self, tally: Tally, directory: Path, *, worker: int, clock: Clock, gauges: Callable[[], Gauges]
     ) -> None:
         self.wake = asyncio.Event()
         self._tally = tally

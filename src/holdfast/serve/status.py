@@ -1,7 +1,7 @@
 """How the node is doing, as one value for `holdfast status`, the console and the scrape.
 
 Answers for gathering what the index, the site and the workers know, and for the ETA of what is owed. It changes
-nothing. Invariant: everything in it is read at the same moment, or is said to be older.
+nothing but what an operator tells it to. Invariant: everything in it is read at the same moment, or is said to be older.
 """
 
 import asyncio
@@ -17,10 +17,12 @@ from holdfast.copies.site import PolicyTerms, Seat, Site
 from holdfast.events import CatchUpTold
 from holdfast.health.pace import Pace
 from holdfast.health.progress import Phase, Progress
+from holdfast.health.standing import Use
 from holdfast.index.interface import GridSums
-from holdfast.limits import METRICS_S, STUCK_TOLD
+from holdfast.limits import KIB, METRICS_S, STUCK_TOLD
 from holdfast.model import GridState, Value
-from holdfast.serve.metrics import Family, Publisher, Reading, Snapshot, alive
+from holdfast.serve.metrics import Family, Labels, Publisher, Reading, Snapshot, alive
+from holdfast.wrappers.breaker import GROUPS
 
 _URGENCY = ("closed", "trial", "open")
 
@@ -54,12 +56,31 @@ class GridStatus(Value, frozen=True):
     paid_per_s: float
     breakers: dict[str, str]
     """Per class of operation, the worst state among the workers."""
+    use: str = "auto"
+    """What an operator decided: `in` and `out` are kept until it is `auto` again."""
+    demoted: dict[str, str] = {}
+    """Classes of operations for which it is asked after the others, and why."""
+    read_share: float = 1.0
+    """Of the reads in which it has its ordinary place, the least among the workers."""
+    first_block: dict[str, "FirstBlock"] = {}
+    """Per size of a first block, how long it takes lately, for the worker that waits longest."""
+    hedges: int = 0
+    """Reads that did not wait for it and asked another grid, too."""
+    failovers: int = 0
+    """Reads that left it and went on to the next copy."""
     payable_eta_s: float | None = 0.0
     """As `eta_s`, without what is stuck."""
     stuck: int = 0
     """Debts that were tried again and again in vain: no ETA covers them."""
     stuck_debts: tuple[StuckStatus, ...] = ()
     """Some of them."""
+
+
+class FirstBlock(Value, frozen=True):
+    """Time to the first block of a read."""
+
+    p50_s: float
+    p95_s: float
 
 
 class CacheStatus(Value, frozen=True):
@@ -123,6 +144,8 @@ class Status(Value, frozen=True):
     policies: tuple[PolicyStatus, ...]
     workers: tuple[WorkerStatus, ...]
     cache: CacheStatus = CacheStatus()
+    suspects_itself: bool = False
+    """All grids are silent to some worker, so it may be this node."""
 
 
 class Endpoint(Value, frozen=True):
@@ -231,17 +254,26 @@ class Watch:
             spool_limit=self._site.spool.limit_bytes,
             cache=_cache(self._site, snapshots, living),
             grids=tuple(
-                [await self._grid(seat, by_grid.get(seat.number), living, now_ms) for seat in self._site.seats.values()]
+                [
+                    await self._grid(seat, by_grid.get(seat.number), snapshots, now_ms)
+                    for seat in self._site.seats.values()
+                ]
             ),
             policies=tuple(
                 PolicyStatus(terms.name, terms.grids, terms.ack, "accept" if terms.accept_outage else "refuse")
                 for terms in self._policies
             ),
             workers=tuple(_worker(snapshot, now_ms) for snapshot in living),
+            suspects_itself=any(_gauge(snapshot, "holdfast_suspects_itself") for snapshot in living),
         )
         return told, snapshots
 
-    async def _grid(self, seat: Seat, sums: GridSums | None, living: Sequence[Snapshot], now_ms: int) -> GridStatus:
+    async def pin(self, grid: str, use: Use) -> None:
+        """Take a grid in or out of use, or leave it to its health. Raises KeyError when there is no such grid."""
+        await self._site.pin(grid, use)
+
+    async def _grid(self, seat: Seat, sums: GridSums | None, snapshots: Sequence[Snapshot], now_ms: int) -> GridStatus:
+        living = alive(snapshots, now_ms)
         row = sums or GridSums(seat.number, 0, 0, 0, 0, 0, 0)
         pace = self._paces.get(row.grid) or Pace()
         up = seat.state is GridState.UP
@@ -262,6 +294,12 @@ class Watch:
             eta_s=None if row.stuck else eta_s,
             paid_per_s=pace.per_s,
             breakers=_breakers(seat.name, living),
+            use=seat.use.value,
+            demoted=dict(_labels_of(seat.name, living, "holdfast_demoted")),
+            read_share=min(_values_of(seat.name, living, "holdfast_read_share"), default=1.0),
+            first_block=_first_block(seat.name, living),
+            hedges=_counted(seat.name, snapshots, "holdfast_hedges"),
+            failovers=_counted(seat.name, snapshots, "holdfast_failovers"),
             payable_eta_s=eta_s,
             stuck=row.stuck,
             stuck_debts=tuple(
@@ -324,15 +362,72 @@ def _breakers(grid: str, living: Sequence[Snapshot]) -> dict[str, str]:
     return worst
 
 
-def _worker(snapshot: Snapshot, now_ms: int) -> WorkerStatus:
-    def gauge(name: str) -> int:
-        return int(sum(value for _, value in snapshot.gauges.get(name, ())))
+def _labels_of(grid: str, living: Sequence[Snapshot], name: str) -> list[tuple[str, str]]:
+    found = (labels for snapshot in living for labels, value in snapshot.gauges.get(name, ()) if value)
+    return [(labels[1], labels[2]) for labels in found if len(labels) == 3 and labels[0] == grid]
 
+
+def _values_of(grid: str, living: Sequence[Snapshot], name: str) -> list[float]:
+    return [
+        value for snapshot in living for labels, value in snapshot.gauges.get(name, ()) if labels and labels[0] == grid
+    ]
+
+
+def _first_block(grid: str, living: Sequence[Snapshot]) -> dict[str, FirstBlock]:
+    slowest: dict[tuple[str, str], float] = {}
+    for snapshot in living:
+        for labels, value in snapshot.gauges.get("holdfast_first_block_seconds", ()):
+            if len(labels) == 4 and labels[0] == grid:
+                place = (labels[1], labels[2])
+                slowest[place] = max(value, slowest.get(place, 0.0))
+    sizes = dict.fromkeys(size for size, _ in slowest)
+    return {size: FirstBlock(slowest.get((size, "0.5"), 0.0), slowest.get((size, "0.95"), 0.0)) for size in sizes}
+
+
+def _counted(grid: str, snapshots: Sequence[Snapshot], name: str) -> int:
+    """How often, by all workers; what the budget denied was not done."""
+    return int(
+        sum(
+            amount
+            for snapshot in snapshots
+            for labels, amount in snapshot.counters.get(name, ())
+            if labels and labels[0] == grid and labels[-1] != "denied"
+        )
+    )
+
+
+def health_gauges(site: Site, *, worker: int) -> dict[str, list[tuple[Labels, float]]]:
+    """What one worker knows of the health of its grids."""
+    demoted: list[tuple[Labels, float]] = []
+    shares: list[tuple[Labels, float]] = []
+    latencies: list[tuple[Labels, float]] = []
+    now_s = site.clock.monotonic_s()
+    for seat in site.seats.values():
+        if seat.breakers is None:
+            continue
+        demoted += [((seat.name, group, reason), 1.0) for group in GROUPS if (reason := seat.breakers.demoted(group))]
+        shares.append(((seat.name, str(worker)), seat.breakers.share("read")))
+        for limit, p50_s, p95_s in seat.breakers.latency.known(now_s):
+            size = f"{limit // KIB}KiB"
+            latencies.append(((seat.name, size, "0.5", str(worker)), p50_s))
+            latencies.append(((seat.name, size, "0.95", str(worker)), p95_s))
+    return {
+        "holdfast_demoted": demoted,
+        "holdfast_read_share": shares,
+        "holdfast_first_block_seconds": latencies,
+    }
+
+
+def _gauge(snapshot: Snapshot, name: str) -> int:
+    return int(sum(value for _, value in snapshot.gauges.get(name, ())))
+
+
+def _worker(snapshot: Snapshot, now_ms: int) -> WorkerStatus:
     return WorkerStatus(
         snapshot.worker,
         snapshot.pid,
-        gauge("holdfast_connections"),
-        gauge("holdfast_requests_in_progress"),
+        _gauge(snapshot, "holdfast_connections"),
+        _gauge(snapshot, "holdfast_requests_in_progress"),
         max(0.0, (now_ms - snapshot.at_ms) / 1000),
     )
 
@@ -365,6 +460,10 @@ def readings(status: Status) -> list[Reading]:
         one("holdfast_spool_limit_bytes", "Above this, writes get 503 SlowDown.", status.spool_limit),
         per_grid(
             "holdfast_grid_up", "1 while the grid's probe finds it.", [float(grid.state == "up") for grid in grids]
+        ),
+        Reading(
+            Family("holdfast_grid_use", "What an operator decided about the grid; always 1.", ("grid", "use")),
+            tuple(((grid.name, grid.use), 1.0) for grid in grids),
         ),
         per_grid("holdfast_held", "Copies of current versions that the grid holds.", [grid.held for grid in grids]),
         per_grid("holdfast_held_bytes", "Bytes of these copies.", [grid.held_bytes for grid in grids]),

@@ -4,10 +4,15 @@ No I/O, no clock, no chance. Sources: RFC 9110 sections 13 and 14, and Amazon S3
 CopyObject (order and outcome of the conditional headers).
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import assert_never
 
 from holdfast.errors import S3Error
-from holdfast.model import GridState, Span, Version
+from holdfast.health.breaker import State
+from holdfast.health.standing import Standing
+from holdfast.limits import LATENCY_ALIKE, LATENCY_ALIKE_S
+from holdfast.model import Span, Version
 from holdfast.s3 import RangeAsk, ReadConditions
 
 
@@ -73,25 +78,61 @@ def _invalid_range(asked: str, size_bytes: int) -> S3Error:
     )
 
 
-def order_copies(version: Version, preferred: Sequence[int], state_of: Callable[[int], GridState]) -> list[int]:
-    """The grids to ask for a version: those that hold it before those that may, the healthy before the others.
+def order_copies(
+    version: Version,
+    preferred: Sequence[int],
+    standing_of: Callable[[int], Standing],
+    *,
+    draw: float = 0.0,
+    price_of: Callable[[int], float] = lambda _: 0.0,
+) -> list[int]:
+    """The grids to ask for a version, in order: every grid that may have it, each once.
 
+    Those that hold it come before those that may. Among these: the well ones, then those that are on trial, demoted or
+    coming back, then the silent; among equals the fast, then the cheap, then as the policy says. `draw`, from
+    [0, 1), decides whether this read is one of the few in which a demoted or returning grid has its ordinary place.
     Grids that are owed the version come last: they may hold it already (it was published and not settled yet),
     and a wrong answer of theirs is found by its checksum.
     """
     held = {copy.grid for copy in version.copies}
     place = {number: position for position, number in enumerate(preferred)}
     candidates = held | set(preferred)
+    standings = {number: standing_of(number) for number in candidates}
+    known = [standing.latency_s for standing in standings.values() if standing.latency_s is not None]
+    fastest_s = min(known, default=0.0)
 
-    def rank(number: int) -> tuple[bool, bool, int, int]:
+    def rank(number: int) -> tuple[bool, int, int, float, int, int]:
+        standing = standings[number]
         return (
             number not in held,
-            state_of(number) is not GridState.UP,
+            _tier(standing, draw),
+            _slower(standing.latency_s, fastest_s),
+            price_of(number),
             place.get(number, len(place)),
             number,
         )
 
     return sorted(candidates, key=rank)
+
+
+def _tier(standing: Standing, draw: float) -> int:
+    match standing.state:
+        case State.CLOSED:
+            return 0 if draw < standing.share else 1
+        case State.TRIAL:
+            return 1
+        case State.OPEN:
+            return 2
+        case _:
+            assert_never(standing.state)
+
+
+def _slower(latency_s: float | None, fastest_s: float) -> int:
+    """In how many steps of LATENCY_ALIKE a grid is slower than the fastest one; 0 when that is not known. Steps, as
+    otherwise chance would decide between equals, and neither price nor policy ever."""
+    if latency_s is None or latency_s - fastest_s < LATENCY_ALIKE_S or fastest_s <= 0:
+        return 0
+    return int(math.log(latency_s, LATENCY_ALIKE) - math.log(fastest_s, LATENCY_ALIKE))
 
 
 def enough(ack: int, outcomes: Mapping[int, str]) -> bool:

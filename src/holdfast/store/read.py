@@ -6,6 +6,7 @@ is begun only when its first bytes are here and verified, so a silent grid is ne
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from typing import Final
 
 from holdfast.copies.blocks import Block, blocks_of, part_span, trim
 from holdfast.copies.reading import NoCopy
@@ -13,10 +14,15 @@ from holdfast.copies.site import Site
 from holdfast.copies.through import read_through
 from holdfast.digests import crc32c
 from holdfast.errors import S3Error
+from holdfast.health.breaker import State
+from holdfast.health.standing import Standing
 from holdfast.limits import LIST_PAGE, READ_AGAIN
-from holdfast.model import Checksum, GridState, Layout, Place, Span, Version
+from holdfast.model import Checksum, Layout, Place, Span, Version
 from holdfast.s3 import GetObject, GetObjectAttributes, ObjectAttributes, ObjectGot
 from holdfast.store.plan import check_read, order_copies, resolve_range
+
+_NOBODY: Final = Standing(State.OPEN, 0.0)
+"""A grid that is no longer configured."""
 
 
 async def current(site: Site, bucket: str, key: str, version_id: str = "") -> Version:
@@ -91,8 +97,9 @@ async def read_span(
     """The bytes of a span, verified. Raises S3Error ServiceUnavailable when no source can give them (never NoSuchKey)."""
     try:
         position = 0
-        order = route(site, place.bucket, version)
-        async with aclosing(read_through(site, place, version, blocks, order)) as pieces:
+        order = route(site, place.bucket, version, blocks[0].size if blocks else 0)
+        source = read_through(site, place, version, blocks, order, hedges=site.hedges)
+        async with aclosing(source) as pieces:
             async for data in pieces:
                 yield trim(data, blocks[position], span)
                 position += 1
@@ -100,14 +107,14 @@ async def read_span(
         raise _try_again(str(lost)) from lost
 
 
-def route(site: Site, bucket: str, version: Version) -> list[int]:
-    """The grids to ask for a version, in order."""
+def route(site: Site, bucket: str, version: Version, size_bytes: int) -> list[int]:
+    """The grids to ask for a version whose first block has `size_bytes`, in order."""
 
-    def state_of(number: int) -> GridState:
+    def standing_of(number: int) -> Standing:
         seat = site.seat(number)
-        return seat.state if seat is not None else GridState.DOWN
+        return seat.standing(size_bytes) if seat is not None else _NOBODY
 
-    return order_copies(version, site.redundancy(bucket).grids, state_of)
+    return order_copies(version, site.redundancy(bucket).grids, standing_of, draw=site.clock.random())
 
 
 def _try_again(detail: str) -> S3Error:

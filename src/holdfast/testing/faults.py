@@ -33,6 +33,12 @@ class Kind(str, enum.Enum):
     """Says that it is asked too much, and to come again after the delay; does not act."""
     FULL = "full"
     """Has no space left: stage, publish and copy fail."""
+    LASTING = "lasting"
+    """Refuses as if the credentials were wrong or the bucket were gone, and says that this will not pass."""
+    LATE_BODY = "late body"
+    """A read's answer comes at once and its first byte after a delay."""
+    TRICKLE = "trickle"
+    """A body comes in small pieces with a delay before each."""
     DENY = "deny"
     """Refuses as if the credentials were wrong."""
     ABSENT = "absent"
@@ -54,6 +60,12 @@ class Fault(Value, frozen=True):
     share: float = 1.0
     """Of the calls, from 0 to 1."""
     delay_s: float = 0.0
+    times: int = 0
+    """After so many calls it is over; 0: not by itself."""
+
+
+_TRICKLES: Final = 8
+"""Small pieces for each piece that the inner grid gives."""
 
 
 class FaultGrid:
@@ -63,6 +75,7 @@ class FaultGrid:
         self._inner = inner
         self._clock = clock
         self._faults: dict[str, Fault] = {}
+        self._met: Counter[str] = Counter()
         self._healed = asyncio.Event()
         self.calls: Counter[str] = Counter()
         """How often each operation was asked for."""
@@ -74,6 +87,7 @@ class FaultGrid:
         for operation in operations or OPERATIONS:
             assert operation in OPERATIONS, operation
             self._faults[operation] = fault
+            self._met[operation] = 0
 
     def heal(self, *operations: str) -> None:
         """Take the faults of these operations (all, when none is named) away, and let every hanging call go on."""
@@ -130,8 +144,9 @@ class FaultGrid:
         kind = await self._meet("get", place)
         if kind is Kind.LOST_ANSWER:
             raise self._unavailable("get", place, "the answer was lost")
+        delay_s = self._faults["get"].delay_s if "get" in self._faults else 0.0
         download = await self._inner.get(place, span=span, if_match="" if kind is Kind.WRONG_ETAG else if_match)
-        return download if kind is None else _Download(download, kind)
+        return download if kind is None else _Download(download, kind, self._clock, delay_s)
 
     async def head(self, place: Place) -> Held:
         kind = await self._meet("head", place)
@@ -176,9 +191,15 @@ class FaultGrid:
         fault = self._faults.get(operation)
         if fault is None or self._clock.random() >= fault.share:
             return None
+        if fault.times:
+            self._met[operation] += 1
+            if self._met[operation] > fault.times:
+                return None
         match fault.kind:
             case Kind.REFUSE:
                 raise self._unavailable(operation, place, "it refuses")
+            case Kind.LASTING:
+                raise self._unavailable(operation, place, "it refuses for good", lasting=True)
             case Kind.THROTTLE:
                 raise self._unavailable(operation, place, "slow down", retry_after_s=fault.delay_s or None)
             case Kind.FULL:
@@ -195,7 +216,7 @@ class FaultGrid:
                 await self._clock.sleep(fault.delay_s)
             case Kind.LATE:
                 return fault.kind if operation in ("publish", "delete", "copy") else None
-            case Kind.CORRUPT | Kind.TRUNCATED | Kind.WRONG_ETAG | Kind.LOST_ANSWER:
+            case Kind.CORRUPT | Kind.TRUNCATED | Kind.WRONG_ETAG | Kind.LOST_ANSWER | Kind.LATE_BODY | Kind.TRICKLE:
                 return fault.kind
             case _:
                 assert_never(fault.kind)
@@ -214,10 +235,23 @@ class FaultGrid:
         return Uncertain(self.name, operation, detail, bucket=place.bucket, key=place.key)
 
     def _unavailable(
-        self, operation: str, place: Place, detail: str, retry_after_s: float | None = None
+        self,
+        operation: str,
+        place: Place,
+        detail: str,
+        *,
+        retry_after_s: float | None = None,
+        lasting: bool = False,
     ) -> Unavailable:
-        told = f"injected: {detail}"
-        return Unavailable(self.name, operation, told, bucket=place.bucket, key=place.key, retry_after_s=retry_after_s)
+        return Unavailable(
+            self.name,
+            operation,
+            f"injected: {detail}",
+            bucket=place.bucket,
+            key=place.key,
+            retry_after_s=retry_after_s,
+            lasting=lasting,
+        )
 
     def _refused(self, operation: str, place: Place, reason: Reason) -> Refused:
         detail = f"injected: {reason.value}"
@@ -233,15 +267,19 @@ def _renamed(held: Held) -> Held:
 
 
 class _Download:
-    __slots__ = ("_inner", "_kind", "etag", "size")
+    __slots__ = ("_clock", "_delay_s", "_inner", "_kind", "etag", "size")
 
-    def __init__(self, inner: Download, kind: Kind) -> None:
+    def __init__(self, inner: Download, kind: Kind, clock: Clock, delay_s: float) -> None:
         self._inner = inner
         self._kind = kind
+        self._clock = clock
+        self._delay_s = delay_s
         self.etag = _wrong(inner.etag) if kind is Kind.WRONG_ETAG else inner.etag
         self.size = inner.size
 
     async def stream(self) -> AsyncIterator[bytes]:
+        if self._kind is Kind.LATE_BODY:
+            await self._clock.sleep(self._delay_s)
         async for piece in self._inner.stream():
             if self._kind is Kind.CORRUPT:
                 middle = len(piece) // 2
@@ -249,6 +287,11 @@ class _Download:
             elif self._kind is Kind.TRUNCATED:
                 yield piece[: len(piece) // 2]
                 return
+            elif self._kind is Kind.TRICKLE:
+                step = -(-len(piece) // _TRICKLES)
+                for start in range(0, len(piece), step):
+                    await self._clock.sleep(self._delay_s)
+                    yield piece[start : start + step]
             else:
                 yield piece
 

@@ -25,7 +25,7 @@ def put_on(
     teller: Teller,
     deadline_s: float = GRID_DEADLINE_S,
     concurrency: int = GRID_CONCURRENCY,
-) -> Grid:
+) -> BreakerGrid:
     """The grid as the rest of the program sees it."""
     timely = DeadlineGrid(grid, deadline_s=deadline_s)
     traced = TraceGrid(timely, clock=clock, teller=teller)
