@@ -227,6 +227,8 @@ PROBE_S: Final = 5.0
 # --- keepers ---
 CLAIM_BATCH: Final = 128
 """Debts claimed by one keeper in one transaction."""
+CLAIM_LEAST: Final = 32
+"""Small debts that are worth a transaction, however few are paid at once."""
 LEASE_S: Final = 60.0
 """A claimed debt belongs to its claimer for this long; renewed while a large body moves."""
 CATCHUP_WINDOW: Final = 48
