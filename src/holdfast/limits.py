@@ -264,6 +264,8 @@ SPOOL_URGENT: Final = 0.5
 """Above this share of the spool's limit catch-up no longer yields to clients."""
 ACK_WAIT_S: Final = 10.0
 """How long a write waits for a grid whose debt somebody else is just paying."""
+ACK_PATIENCE_S: Final = 1.0
+"""A write that waits so long for a grid after its commit turns to the next grid of its policy as well."""
 ACK_POLL_S: Final = 0.02
 KEEPER_PAUSE_S: Final = 1.0
 """First pause of a keeper whose step failed; doubles to KEEPER_PAUSE_MAX_S."""
