@@ -302,6 +302,8 @@ PINS_S: Final = 1.0
 # --- keepers ---
 CLAIM_BATCH: Final = 128
 """Debts claimed by one keeper in one transaction."""
+CLAIM_LEAST: Final = 32
+"""Small debts that are worth a transaction, however few are paid at once."""
 LEASE_S: Final = 60.0
 """A claimed debt belongs to its claimer for this long; renewed while a large body moves."""
 CATCHUP_WINDOW: Final = 48
@@ -337,6 +339,8 @@ SPOOL_URGENT: Final = 0.5
 """Above this share of the spool's limit catch-up no longer yields to clients."""
 ACK_WAIT_S: Final = 10.0
 """How long a write waits for a grid whose debt somebody else is just paying."""
+ACK_PATIENCE_S: Final = 1.0
+"""A write that waits so long for a grid after its commit turns to the next grid of its policy as well."""
 ACK_POLL_S: Final = 0.02
 KEEPER_PAUSE_S: Final = 1.0
 """First pause of a keeper whose step failed; doubles to KEEPER_PAUSE_MAX_S."""

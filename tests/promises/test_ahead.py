@@ -291,6 +291,34 @@ def test_only_as_many_remote_grids_are_staged_as_must_acknowledge(tmp_path: Path
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("size", [9, SIZE])
+def test_a_grid_that_hangs_keeps_no_client_waiting_while_another_one_answers(tmp_path: Path, size: int) -> None:
+    """It neither takes the body nor fails, and would have minutes to do either."""
+
+    async def main() -> None:
+        clock = SystemClock()
+        hung, b = FaultGrid(MeteredGrid("a"), clock=clock), MeteredGrid("b")
+        async with engine(tmp_path, [hung, b], ack=1, accept=False) as made:
+            hung.inject(Fault(Kind.HANG), "stage")
+            async with asyncio.timeout(_PATIENCE_S):
+                await made.store.put_object(ask(), Arrival(BODY[:size]))
+            assert await made.copies("k") == {"b"}
+            assert all(seat.arriving == 0 for seat in made.site.seats.values())
+            hung.heal()
+            await asyncio.sleep(0)
+            assert await hung.list(BUCKET) == (), "what was given up does not go on behind our back"
+            [debt] = await made.site.index.claim(
+                made.site.seats["a"].number,
+                holder="next",
+                now_ms=clock.now_ms(),
+                lease_until_ms=clock.now_ms() + 1,
+                limit=1,
+            )
+            assert debt.doubt_ms > 0, "it is owed at once, and read back first"
+
+    asyncio.run(main())
+
+
 def test_another_grid_is_staged_in_place_of_one_that_fails_while_the_body_arrives(tmp_path: Path) -> None:
     async def main() -> None:
         bad, b = FaultGrid(MeteredGrid("a"), clock=SystemClock()), MeteredGrid("b")

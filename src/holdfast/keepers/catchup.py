@@ -25,6 +25,8 @@ from holdfast.limits import (
     CATCHUP_REST_MAX_S,
     CATCHUP_ROUNDS,
     CLAIM_BATCH,
+    CLAIM_LEAST,
+    FOLDER_BATCH,
     INLINE_BYTES,
     LEASE_S,
     SETTLE_BATCH,
@@ -57,7 +59,7 @@ class CatchUp:
             return self._seat.rest_until_s - began_s
         busy = await self._clients_first()
         width = self._width(busy)
-        limit = width if self._pick is Pick.LARGE else min(CLAIM_BATCH, width * CATCHUP_ROUNDS)
+        limit = width if self._pick is Pick.LARGE else min(CLAIM_BATCH, max(CLAIM_LEAST, width * CATCHUP_ROUNDS))
         debts = await self._claim(limit)
         if not debts:
             return CATCHUP_IDLE_S
@@ -79,6 +81,8 @@ class CatchUp:
 
     def _width(self, busy: bool) -> int:
         """Debts that this lane pays at once."""
+        if self._seat.grid.capabilities.local and self._pick is not Pick.LARGE:
+            return FOLDER_BATCH  # They share a flush of the disk: fewer at once would cost more, not less.
         share = self._seat.window.share(busy)
         if self._pick is Pick.LARGE:
             return min(CATCHUP_LARGE, share)

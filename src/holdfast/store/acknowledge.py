@@ -5,12 +5,13 @@ a grid is counted only when it holds the version, or whatever replaced it meanwh
 """
 
 import asyncio
+from collections import deque
 
 from holdfast.copies.paying import pay
 from holdfast.copies.site import Site
 from holdfast.errors import QuorumMissed, S3Error
-from holdfast.index.interface import SEVERAL, Debt, NewVersion, Payment, Written
-from holdfast.limits import ACK_POLL_S, ACK_WAIT_S, LEASE_S
+from holdfast.index.interface import SEVERAL, Debt, Delay, NewVersion, Payment, Written
+from holdfast.limits import ACK_PATIENCE_S, ACK_POLL_S, ACK_WAIT_S, LEASE_S
 from holdfast.model import GridState, Redundancy, Version
 from holdfast.store.ahead import Ahead
 from holdfast.store.plan import enough
@@ -58,7 +59,8 @@ class Acknowledgement:
         self._doubtful: list[int] = []
 
     async def reach(self, candidates: list[int]) -> None:
-        """Publish until `ack` grids hold the version: first to as many as needed, then to others in place of those that failed.
+        """Publish until `ack` grids hold the version: first to as many as needed, then to others in place of those that failed,
+        or beside those that keep the client waiting.
 
         A grid that may have acted is looked at once more before the client is refused. Raises ServiceUnavailable.
         """
@@ -75,12 +77,19 @@ class Acknowledgement:
         return not enough(self._policy.ack, self._outcomes)
 
     async def _try(self, candidates: list[int]) -> None:
-        while candidates and self._missing:
-            missing = self._policy.ack - sum(outcome == "held" for outcome in self._outcomes.values())
-            chosen, candidates = candidates[:missing], candidates[missing:]
-            async with asyncio.TaskGroup() as group:
-                for number in chosen:
-                    group.create_task(self._hold(number))
+        waiting = deque(candidates)
+        async with asyncio.TaskGroup() as group:
+            running: set[asyncio.Task[None]] = set()
+            while self._missing and (waiting or running):
+                missing = self._policy.ack - sum(outcome == "held" for outcome in self._outcomes.values())
+                while waiting and len(running) < missing:
+                    running.add(group.create_task(self._hold(waiting.popleft())))
+                patience_s = ACK_PATIENCE_S if waiting else None
+                done, running = await asyncio.wait(running, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+                if waiting and not done:
+                    running.add(group.create_task(self._hold(waiting.popleft())))
+            for task in running:
+                task.cancel()  # Others were quicker: it is left to catch-up.
 
     async def _hold(self, number: int) -> None:
         """Make one grid hold the version, or see it held by whoever pays there now; then note the outcome."""
@@ -102,7 +111,12 @@ class Acknowledgement:
             if debt is None:
                 await site.clock.sleep(ACK_POLL_S)
         staged = self._ahead.source(number, debt.seq) if self._ahead is not None else None
-        outcome = await pay(site, debt, staged)
+        try:
+            outcome = await pay(site, debt, staged)
+        except asyncio.CancelledError:
+            # Others were quicker, or the client left: whoever pays it next finds out what happened here.
+            await site.index.postpone([Delay(debt, site.clock.now_ms(), "it was too slow", False, doubt=True)])
+            raise
         if isinstance(outcome, Payment):
             settled = await site.index.settle([outcome])
             await site.spool.release(settled.released)
