@@ -429,6 +429,6 @@ def test_certify_refuses_a_place_with_somebodys_files(tmp_path: Path) -> None:
 
 
 def test_certify_says_which_places_it_knows() -> None:
-    told = execute("certify", "s3://bucket")
+    told = execute("certify", "gcs://bucket")
     assert told.returncode == 2
     assert "not available yet" in told.stderr

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
+from holdfast.limits import KEY_BYTES, USER_METADATA_BYTES
 from holdfast.model import Place, Span, Value
 
 
@@ -34,6 +35,13 @@ class Capabilities(Value, frozen=True):
     """Bytes lie on this machine: holding is as durable as a commit of the index here."""
     object_bytes: int
     """Largest object."""
+    key_bytes: int = KEY_BYTES
+    """Longest key, or, with `bucket_in_key`, longest bucket's name and key together."""
+    bucket_in_key: bool = False
+    any_key: bool = True
+    """Every key within `key_bytes` can be held; elsewhere `stage` refuses some, that file systems or proxies stumble over."""
+    metadata_bytes: int = USER_METADATA_BYTES * 2
+    """User metadata, as `metadata.size_bytes` measures it. The default takes whatever S3 allows, encoded."""
 
 
 class Label(Value, frozen=True):
@@ -81,6 +89,11 @@ class Staged(Protocol):
 
     @property
     def place(self) -> Place: ...
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that `publish` still has to move."""
+        ...
 
 
 class Download(Protocol):
