@@ -25,9 +25,10 @@ _HOME: Final = "holdfast"
 class BadLocation(ValueError):
     """A location is not written as it must be. Says what is wrong, and what to write instead."""
 
-    def __init__(self, what: str, remedy: str) -> None:
+    def __init__(self, what: str, remedy: str, *, setting: str = "url") -> None:
         self.what = what
         self.remedy = remedy
+        self.setting = setting
         super().__init__(f"{what} {remedy}")
 
 
@@ -109,9 +110,10 @@ def read_location(url: str, home: str = "") -> Location:
     if MARK not in rest:
         segments.append(MARK)
     if home and MARK not in bucket:
-        raise BadLocation(
-            f'"home" is for urls with "{MARK}" as the bucket.', "Remove it: the identity lies in the bucket."
-        )
+        what = f'it is for urls with "{MARK}" as the bucket.'
+        raise BadLocation(what, "Remove it: the identity lies in the bucket.", setting="home")
     if home and not _BUCKET.fullmatch(home):
-        raise BadLocation(f'"{home}" is not the name of a bucket.', "Write the name of a bucket of yours.")
+        raise BadLocation(
+            f'"{home}" is not the name of a bucket.', "Write the name of a bucket of yours.", setting="home"
+        )
     return Location(bucket, "".join(segment + "/" for segment in segments), home or bucket.replace(MARK, _HOME))

@@ -86,7 +86,7 @@ def _read(grid: GridSettings) -> Terms:
     try:
         location = read_location(grid.url, grid.home)
     except BadLocation as bad:
-        raise _Mistake("home" if "home" in bad.what else "url", bad.what, bad.remedy) from bad
+        raise _Mistake(bad.setting, bad.what, bad.remedy) from bad
     quirks = PROVIDERS[grid.provider or _guess(grid.endpoint)]
     region = grid.region or _region_in(grid.endpoint, quirks) or quirks.region
     if not grid.endpoint and not quirks.endpoint:
