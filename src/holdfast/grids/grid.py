@@ -38,8 +38,9 @@ class Capabilities(Value, frozen=True):
     key_bytes: int = KEY_BYTES
     """Longest key, or, with `bucket_in_key`, longest bucket's name and key together."""
     bucket_in_key: bool = False
-    any_key: bool = True
-    """Every key within `key_bytes` can be held; elsewhere `stage` refuses some, that file systems or proxies stumble over."""
+    refused_keys: str = ""
+    """Pattern of keys (with `bucket_in_key` of `bucket/key`) that cannot be held, found anywhere in them: what file systems or
+    proxies at the other end stumble over."""
     metadata_bytes: int = USER_METADATA_BYTES * 2
     """User metadata, as `metadata.size_bytes` measures it. The default takes whatever S3 allows, encoded."""
 

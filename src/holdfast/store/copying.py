@@ -12,6 +12,7 @@ from holdfast.errors import S3Error
 from holdfast.limits import PUT_BYTES
 from holdfast.model import Checksum, Facts, Place, Span, Version, replace
 from holdfast.s3 import CopyObject, CopySource, Expected, ObjectCopied
+from holdfast.store.holdable import check_holdable
 from holdfast.store.plan import check_copy
 from holdfast.store.read import current, layout_of, read_span
 from holdfast.store.receive import Received, receive
@@ -64,9 +65,10 @@ async def receive_copy(
 async def copy_object(site: Site, ask: CopyObject) -> ObjectCopied:
     """Copy an object, with its metadata or with new metadata."""
     await site.index.bucket(ask.bucket)
-    check_outage(site, ask.bucket)
+    policy = check_outage(site, ask.bucket)
     version = await copy_source(site, ask.source)
     facts = _facts(ask, version)
+    check_holdable(site, policy, bucket=ask.bucket, key=ask.key, facts=facts, size=version.size)
     previous = version.facts.checksum
     algorithm = ask.algorithm or (previous.algorithm if previous is not None else None)
     whole = Span(0, version.size)

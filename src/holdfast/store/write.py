@@ -11,6 +11,7 @@ from holdfast.model import Facts, Layout, Redundancy, Version, WriteCondition, r
 from holdfast.s3 import Body, ObjectPut, PutObject
 from holdfast.store.acknowledge import Acknowledgement, candidates_of, is_up, outage
 from holdfast.store.ahead import Ahead, staging_ahead
+from holdfast.store.holdable import check_holdable
 from holdfast.store.receive import Received, receive
 
 
@@ -18,6 +19,7 @@ async def put_object(site: Site, ask: PutObject, body: Body) -> ObjectPut:
     """Store a body under its key."""
     await site.index.bucket(ask.bucket)
     policy = check_outage(site, ask.bucket)
+    check_holdable(site, policy, bucket=ask.bucket, key=ask.key, facts=ask.facts, size=body.size)
     async with staging_ahead(site, ask, policy, body.size) as ahead:
         received = await receive(site, body, ask.expected, ahead=ahead)
         facts = with_checksum(ask.facts, received)

@@ -22,6 +22,7 @@ from holdfast.grids.s3.credentials import KeySource
 from holdfast.grids.s3.identity import Identity
 from holdfast.grids.s3.labels import headers_of, label_of
 from holdfast.grids.s3.location import MARK, Location, Spot
+from holdfast.grids.s3.quirks import Quirks
 from holdfast.grids.s3.replies import Asked, NoBucket, date_ms, iso_ms, reply_tree
 from holdfast.grids.s3.requests import Request, Requester
 from holdfast.grids.s3.terms import Endpoint
@@ -71,22 +72,9 @@ class S3Grid:
         self._identity = Identity(
             name, location, self._requester, clock=clock, create=create_buckets, region=endpoint.region
         )
+        self.capabilities = _capabilities(endpoint.quirks, location)
         self._room = Room(S3_HELD_BYTES)
         self._uploads = Uploads(self._requester, self._room, clock=clock)
-
-    @property
-    def capabilities(self) -> Capabilities:
-        quirks, location = self._quirks, self._location
-        return Capabilities(
-            metadata=True,
-            server_copy=quirks.copy_if_match,
-            local=False,
-            object_bytes=min(quirks.object_bytes, quirks.part_bytes_max * quirks.parts_max),
-            key_bytes=quirks.key_bytes - len(location.prefix.replace(MARK, "").encode()),
-            bucket_in_key=MARK in location.prefix,
-            any_key=not quirks.refused_keys,
-            metadata_bytes=quirks.metadata_bytes,
-        )
 
     async def attach(self, known: str) -> str:
         return await self._identity.attach(known)
@@ -396,6 +384,19 @@ class S3Grid:
     def _refuse(self, asked: Asked, detail: str, reason: Reason) -> Refused:
         place = asked.place
         return Refused(self.name, asked.operation, detail, reason=reason, bucket=place.bucket, key=place.key)
+
+
+def _capabilities(quirks: Quirks, location: Location) -> Capabilities:
+    return Capabilities(
+        metadata=True,
+        server_copy=quirks.copy_if_match,
+        local=False,
+        object_bytes=min(quirks.object_bytes, quirks.part_bytes_max * quirks.parts_max),
+        key_bytes=quirks.key_bytes - len(location.prefix.replace(MARK, "").encode()),
+        bucket_in_key=MARK in location.prefix,
+        refused_keys=quirks.refused_keys,
+        metadata_bytes=quirks.metadata_bytes,
+    )
 
 
 def _bare(etag: str) -> str:

@@ -122,7 +122,7 @@ class Identity:
             if not known:
                 raise self._deny(
                     f'it belongs to another index, as its grid "{marker.grid}", or to another grid of this one. Give this grid a '
-                    f"bucket or directory of its own; or, if that index is gone for good, remove {self._told()} and all objects there"
+                    f"bucket or a directory of its own; or, if that index is gone for good, remove {self._told()} and all objects there"
                 )
             if marker.identity != known:
                 raise self._missing(
