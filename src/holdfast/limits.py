@@ -185,6 +185,8 @@ FOLDER_LEFTOVER_AGE_S: Final = 24 * 3600
 
 S3_CONNECT_S: Final = 2.0
 """Time to a connection with an S3 grid, its TLS included: who is slower than this is not reached."""
+S3_NAMES_S: Final = 1.0
+"""Time to an answer of the name service; then the last good address stands in."""
 S3_CONNECTIONS: Final = 256
 """Connections to one S3 grid: GRID_CONCURRENCY reads and changes, bodies being read, and parts."""
 S3_IDLE_S: Final = 15.0

@@ -16,9 +16,9 @@ from holdfast.config.load import read
 from holdfast.config.notation import Secret
 from holdfast.config.settings import PROVIDERS as NAMES
 from holdfast.config.settings import GridSettings, rows
+from holdfast.crew import Crew
 from holdfast.grids.grid import Label
 from holdfast.grids.metadata import decode, encode, size_bytes
-from holdfast.grids.s3.connection import LastGood
 from holdfast.grids.s3.credentials import (
     Keys,
     NoKeys,
@@ -30,6 +30,7 @@ from holdfast.grids.s3.credentials import (
 )
 from holdfast.grids.s3.labels import headers_of, label_of
 from holdfast.grids.s3.location import BadLocation, read_location
+from holdfast.grids.s3.names import LastGood, SystemNames
 from holdfast.grids.s3.quirks import PROVIDERS, Quirks
 from holdfast.grids.s3.terms import problems, read_terms
 from holdfast.grids.s3.uploads import Room, part_bytes
@@ -481,6 +482,39 @@ class _Resolver:
 
     async def close(self) -> None:
         return
+
+
+def test_the_last_good_address_stands_in_while_the_name_service_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("holdfast.grids.s3.names.S3_NAMES_S", 0.01)
+
+    class Hanging(_Resolver):
+        async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[dict[str, str]]:
+            if not self.answers:
+                await asyncio.Event().wait()
+            return await super().resolve(host, port, family)
+
+    async def run() -> None:
+        inner = Hanging()
+        resolver = LastGood(inner, tell=lambda host, reason: None)  # type: ignore[arg-type]
+        good = [{"host": "10.0.0.1"}]
+        inner.answers = [good]
+        found: list[object] = [await resolver.resolve("s3.example", 443) for _ in range(2)]
+        assert found == [good, good]
+        with pytest.raises(OSError, match="the name service does not answer"):
+            await resolver.resolve("other.example", 443)
+
+    asyncio.run(run())
+
+
+def test_names_are_looked_up_by_threads_of_the_grids_own() -> None:
+    async def run() -> list[str]:
+        crew = Crew("names", size=1, waiting=4)
+        try:
+            return [result["host"] for result in await SystemNames(crew).resolve("127.0.0.1", 80)]
+        finally:
+            crew.close()
+
+    assert asyncio.run(run()) == ["127.0.0.1"]
 
 
 def test_the_last_good_address_stands_in_when_a_name_has_none() -> None:

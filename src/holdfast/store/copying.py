@@ -7,12 +7,12 @@ touches no grid's visible state before its commit. Source: Amazon S3 API Referen
 from collections.abc import AsyncIterator
 
 from holdfast.copies.blocks import blocks_of
+from holdfast.copies.holdable import check_holdable
 from holdfast.copies.site import Site
 from holdfast.errors import S3Error
 from holdfast.limits import PUT_BYTES
 from holdfast.model import Checksum, Facts, Place, Span, Version, replace
 from holdfast.s3 import CopyObject, CopySource, Expected, ObjectCopied
-from holdfast.store.holdable import check_holdable
 from holdfast.store.plan import check_copy
 from holdfast.store.read import current, layout_of, read_span
 from holdfast.store.receive import Received, receive

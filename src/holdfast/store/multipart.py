@@ -8,6 +8,7 @@ Source: Amazon S3 API Reference, CompleteMultipartUpload; User Guide, "Checking 
 import hashlib
 from collections.abc import Sequence
 
+from holdfast.copies.holdable import check_holdable
 from holdfast.copies.site import Site
 from holdfast.digests import combine, composite
 from holdfast.errors import S3Error
@@ -33,7 +34,6 @@ from holdfast.s3 import (
     UploadPartCopy,
 )
 from holdfast.store.copying import copy_source, receive_copy
-from holdfast.store.holdable import check_holdable
 from holdfast.store.receive import Received, receive
 from holdfast.store.write import acknowledge_again, check_outage, commit
 

@@ -3,6 +3,7 @@
 Invariant: nothing is acknowledged before the index committed it, and no grid sees a version before that.
 """
 
+from holdfast.copies.holdable import check_holdable
 from holdfast.copies.site import Site
 from holdfast.errors import S3Error
 from holdfast.index.interface import NewVersion, Written
@@ -11,7 +12,6 @@ from holdfast.model import Facts, Layout, Redundancy, Version, WriteCondition, r
 from holdfast.s3 import Body, ObjectPut, PutObject
 from holdfast.store.acknowledge import Acknowledgement, candidates_of, is_up, outage
 from holdfast.store.ahead import Ahead, staging_ahead
-from holdfast.store.holdable import check_holdable
 from holdfast.store.receive import Received, receive
 
 

@@ -6,24 +6,24 @@ Invariant: only a request that certainly did not reach the server is `Unavailabl
 """
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from holdfast.crew import Crew
 from holdfast.errors import ConfigError, Corrupt, GridError, Unavailable, Uncertain
+from holdfast.grids.s3.names import LastGood, SystemNames
 from holdfast.grids.s3.replies import Asked
 from holdfast.limits import BLOCK_BYTES, S3_CONNECT_S, S3_CONNECTIONS, S3_IDLE_S, S3_REPLY_BYTES
 
 _UNASKED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """Headers that aiohttp would add."""
 _PIECE: Final = 256 * 1024
-_NAMES_S: Final = 10.0
+_NAMES_S: Final = 10
 _METADATA_S: Final = 2.0
 
 
@@ -38,39 +38,6 @@ class Pieces:
 
 
 Body = bytes | Pieces | None
-
-
-class LastGood(AbstractResolver):
-    """`inner`, whose last good answer stands in when it has none: names fail more often than the servers behind them."""
-
-    def __init__(self, inner: AbstractResolver, *, tell: Callable[[str, str], None]) -> None:
-        self._inner = inner
-        self._tell = tell
-        self._good: dict[tuple[str, int, int], list[ResolveResult]] = {}
-        self._failing: set[str] = set()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        where = (host, port, int(family))
-        reason = "it has no address"
-        try:
-            found = await self._inner.resolve(host, port, family)
-        except OSError as trouble:
-            found, reason = [], str(trouble)
-        if found:
-            self._good[where] = found
-            self._failing.discard(host)
-            return found
-        if where in self._good:
-            if host not in self._failing:
-                self._failing.add(host)
-                self._tell(host, reason)
-            return self._good[where]
-        raise OSError(None, reason)
-
-    async def close(self) -> None:
-        await self._inner.close()
 
 
 class Answer:
@@ -126,6 +93,7 @@ class Pool:
         self._proxy = proxy or None
         self._tell = tell
         self._tls = _tls_context(tls_ca)
+        self._crew = Crew("names", size=2, waiting=S3_CONNECTIONS)
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
@@ -177,8 +145,8 @@ class Pool:
                 ssl=self._tls,
                 limit=S3_CONNECTIONS,
                 keepalive_timeout=S3_IDLE_S,
-                ttl_dns_cache=_NAMES_S,  # type: ignore[arg-type]
-                resolver=LastGood(aiohttp.ThreadedResolver(), tell=self._tell),
+                ttl_dns_cache=_NAMES_S,
+                resolver=LastGood(SystemNames(self._crew), tell=self._tell),
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
@@ -194,6 +162,7 @@ class Pool:
 
     async def close(self) -> None:
         self._closed = True
+        self._crew.close()
         if self._session is not None:
             await self._session.close()
 

@@ -9,7 +9,7 @@ said only while the identity of the attached place was seen to be in place.
 import asyncio
 import re
 import weakref
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote_plus
 
@@ -36,7 +36,7 @@ from holdfast.xml import Element
 class _Staged:
     """Bytes to be published: a body in memory, or an upload at the provider."""
 
-    __slots__ = ("__weakref__", "data", "headers", "pending_bytes", "place", "upload")
+    __slots__ = ("__weakref__", "data", "headers", "pending_bytes", "place", "release", "upload")
 
     def __init__(
         self, place: Place, headers: dict[str, str], *, data: bytes | None = None, upload: Upload | None = None
@@ -46,6 +46,13 @@ class _Staged:
         self.data = data
         self.upload = upload
         self.pending_bytes = len(data or b"")
+        self.release: Callable[[], object] = int
+        """Gives the room of the body back; more than once does no harm."""
+
+    def forget(self) -> None:
+        """The body is not needed any more."""
+        self.data = None
+        self.release()
 
 
 class S3Grid:
@@ -101,7 +108,8 @@ class S3Grid:
         except BaseException:
             self._room.give(source.size)
             raise
-        weakref.finalize(staged, self._room.give, source.size)
+        # Also when nobody publishes or discards it: whoever meant to may have been cancelled.
+        staged.release = weakref.finalize(staged, self._room.give, source.size)
         return staged
 
     async def publish(self, staged: Staged) -> str:
@@ -120,7 +128,7 @@ class S3Grid:
         except NoBucket as missing:
             await self._make_bucket(spot, missing)
             answered, _ = await self._requester.ask(asked, request, staged.data)
-        staged.data = None
+        staged.forget()
         return self._etag(asked, answered)
 
     async def _complete(self, asked: Asked, upload: Upload) -> str:
@@ -139,7 +147,7 @@ class S3Grid:
 
     async def discard(self, staged: Staged) -> None:
         assert isinstance(staged, _Staged)
-        staged.data = None
+        staged.forget()
         upload, staged.upload = staged.upload, None
         if upload is not None:
             asked = self._asked("discard", staged.place, upload.spot)
