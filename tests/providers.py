@@ -20,7 +20,7 @@ from holdfast.clock import SystemClock
 from holdfast.config.notation import Secret
 from holdfast.events import Teller
 from holdfast.grids.s3.connection import Pool
-from holdfast.grids.s3.credentials import Keys
+from holdfast.grids.s3.credentials import Keys, KeySource
 from holdfast.grids.s3.grid import S3Grid
 from holdfast.grids.s3.location import read_location
 from holdfast.grids.s3.quirks import PROVIDERS
@@ -186,17 +186,21 @@ def s3_grid(
     name: str = "grid",
     create_buckets: bool = True,
     teller: Teller | None = None,
+    keys: KeySource | None = None,
+    tls_ca: Path | None = None,
+    proxy: str = "",
+    virtual_style: bool = False,
 ) -> S3Grid:
     """A grid at a server on this machine."""
     clock = SystemClock()
     teller = teller or Teller()
-    endpoint = Endpoint(origin, "us-east-1", False, PROVIDERS[row])
-    pool = Pool(tls_ca=None, proxy="", tell=lambda host, reason: None)
+    endpoint = Endpoint(origin, "us-east-1", virtual_style, PROVIDERS[row])
+    pool = Pool(tls_ca=tls_ca, proxy=proxy, tell=lambda host, reason: None)
     return S3Grid(
         name,
         read_location(url),
         endpoint,
-        keys=FixedKeys(),
+        keys=keys or FixedKeys(),
         pool=pool,
         create_buckets=create_buckets,
         clock=clock,

@@ -18,7 +18,7 @@ from holdfast.model import Facts, GridState, Place
 from holdfast.wrappers.breaker import Breakers
 from holdfast.wrappers.coats import put_on
 from tests.engine import BUCKET, Engine, engine
-from tests.providers import ACCESS_KEY, SECRET_KEY, HoldfastProvider, s3_grid
+from tests.providers import ACCESS_KEY, SECRET_KEY, FixedKeys, HoldfastProvider, s3_grid
 
 LARGE = 20 * 1024 * 1024
 URLS = {"one": "s3://{bucket}", "two": "s3://kept/here"}
@@ -127,6 +127,27 @@ def test_the_gateway_starts_while_a_provider_cannot_be_reached(
             await made.probe()
             await made.converge()
             assert await made.copies("k") == {"one", "two"}
+
+    asyncio.run(scene())
+
+
+@pytest.mark.slow
+def test_the_gateway_starts_with_wrong_credentials_and_names_the_setting(
+    tmp_path: Path, providers: dict[str, HoldfastProvider]
+) -> None:
+    async def scene() -> None:
+        (tmp_path / "node").mkdir()
+        wrong = s3_grid(
+            "s3://kept", providers["one"].url, row="holdfast", name="wrong", keys=FixedKeys(ACCESS_KEY, "no")
+        )
+        unknown = s3_grid(
+            "s3://kept2", providers["one"].url, row="holdfast", name="unknown", keys=FixedKeys("who", "no")
+        )
+        async with engine(tmp_path / "node", [coated("two", providers["two"]), wrong, unknown], ack=1) as made:
+            assert "check secret_key" in made.site.seats["wrong"].reason
+            assert "check access_key" in made.site.seats["unknown"].reason
+            await made.put("k", b"x")
+            assert await made.read("k") == b"x"
 
     asyncio.run(scene())
 

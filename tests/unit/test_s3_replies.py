@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.config.notation import Secret
 from holdfast.errors import Corrupt, GridError, Reason, Refused, Unavailable, Uncertain
 from holdfast.events import Event, Noted, Teller
 from holdfast.grids.grid import Label
+from holdfast.grids.s3.credentials import Keys
 from holdfast.grids.s3.grid import S3Grid
 from holdfast.grids.sources import BytesSource
 from holdfast.model import Place, Span
@@ -480,6 +482,105 @@ def test_a_redirect_to_a_stranger_is_not_followed_but_explained(status: int) -> 
     assert found.lasting
     assert "evil.example" in found.detail
     assert "check endpoint and region" in found.detail
+
+
+# --- the way there ---
+
+
+def test_a_certificate_of_our_own_authority_is_trusted_when_it_is_named(tmp_path: Path) -> None:
+    certificate, key = certificates.write(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    async def run() -> str:
+        async with serving(context) as script:
+            grid = s3_grid("s3://bucket", script.origin, tls_ca=Path(certificate))
+            try:
+                await grid.attach(await grid.attach(""))
+                script.then(reply(200, etag='"e"'))
+                await put(grid)
+                return script.seen[-1].headers["x-amz-content-sha256"]
+            finally:
+                await grid.close()
+
+    assert asyncio.run(run()) == "UNSIGNED-PAYLOAD"
+
+
+def test_a_proxy_is_asked_for_the_server_and_its_absence_is_told() -> None:
+    async def run() -> tuple[str, GridError]:
+        async with serving() as script:
+            grid = s3_grid("s3://bucket", "http://s3.nowhere.invalid", proxy=script.origin)
+            await grid.attach(await grid.attach(""))
+            script.then(reply(200, etag='"e"'))
+            await put(grid)
+            await grid.close()
+            target, origin = script.seen[-1].target, script.origin
+        grid = s3_grid("s3://bucket", "http://s3.nowhere.invalid", proxy=origin)
+        with pytest.raises(GridError) as caught:
+            await grid.attach("")
+        await grid.close()
+        return target, caught.value
+
+    target, error_found = asyncio.run(run())
+    assert target == "http://s3.nowhere.invalid/bucket/photos/cat.jpg"
+    assert isinstance(error_found, Unavailable)
+    assert "check proxy" in error_found.detail
+
+
+def test_the_bucket_stands_in_the_hosts_name_in_virtual_style() -> None:
+    async def run() -> tuple[str, str]:
+        async with serving() as script:
+            grid = s3_grid("s3://bucket", "http://s3.nowhere.invalid", proxy=script.origin, virtual_style=True)
+            await grid.attach(await grid.attach(""))
+            script.then(reply(200, etag='"e"'))
+            await put(grid)
+            await grid.close()
+            return script.seen[-1].target, script.seen[-1].headers["host"]
+
+    assert asyncio.run(run()) == ("http://bucket.s3.nowhere.invalid/photos/cat.jpg", "bucket.s3.nowhere.invalid")
+
+
+def test_hard_keys_are_sent_as_they_are() -> None:
+    async def run() -> list[str]:
+        async with serving() as script, attached(script, "s3://{bucket}") as grid:
+            for key in ("a/../b", "./a", "//", "a b+c%20", "ä?#", ".holdfast/identity"):
+                script.then(reply(200, etag='"e"'))
+                await grid.publish(await grid.stage(Place("photos", key), BytesSource(b""), LABEL))
+            return [line.removeprefix("PUT /photos/") for line in script.asked]
+
+    assert asyncio.run(run()) == ["a/../b", "./a", "//", "a%20b%2Bc%2520", "%C3%A4%3F%23", ".holdfast/%3Didentity"]
+
+
+def test_keys_are_looked_for_again_after_a_refusal() -> None:
+    class Changing:
+        """Keys that are replaced when they are refused."""
+
+        def __init__(self) -> None:
+            self.number = 1
+
+        async def keys(self) -> Keys:
+            return Keys(f"key{self.number}", Secret("secret"), Secret("token"))
+
+        def refused(self) -> None:
+            self.number += 1
+
+    async def run() -> Scripted:
+        async with serving() as script:
+            grid = s3_grid("s3://bucket", script.origin, keys=Changing())
+            await grid.attach(await grid.attach(""))
+            script.then(error(403, "ExpiredToken"), reply(200, etag='"e"'))
+            with pytest.raises(Unavailable):
+                await put(grid)
+            await put(grid)
+            await grid.close()
+            return script
+
+    script = asyncio.run(run())
+    first, second = (seen.headers for seen in script.seen[-2:])
+    assert "Credential=key1/" in first["authorization"]
+    assert "Credential=key2/" in second["authorization"]
+    assert second["x-amz-security-token"] == "token"
+    assert "x-amz-security-token" in second["authorization"]
 
 
 # --- signing ---
