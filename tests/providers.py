@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-from holdfast.clock import SystemClock
+from holdfast.clock import Clock, SystemClock
 from holdfast.config.notation import Secret
 from holdfast.events import Teller
 from holdfast.grids.s3.connection import Pool
@@ -190,9 +190,10 @@ def s3_grid(
     tls_ca: Path | None = None,
     proxy: str = "",
     virtual_style: bool = False,
+    clock: Clock | None = None,
 ) -> S3Grid:
     """A grid at a server on this machine."""
-    clock = SystemClock()
+    clock = clock or SystemClock()
     teller = teller or Teller()
     endpoint = Endpoint(origin, "us-east-1", virtual_style, PROVIDERS[row])
     pool = Pool(tls_ca=tls_ca, proxy=proxy, tell=lambda host, reason: None)

@@ -214,6 +214,10 @@ S3_REPLY_BYTES: Final = 8 * MIB
 """Largest XML reply: a listing of 1,000 keys of 3,072 escaped bytes."""
 S3_IDENTITY_S: Final = 10.0
 """How old the last look at a grid's identity may be when it says that something is not there."""
+S3_EMPTY_S: Final = 10.0
+"""How long a known place must look empty until it counts as lost and replaced: then every object is owed to it."""
+S3_COMPOSE: Final = 16
+"""Completing an upload may take a vendor as long as moving this fraction of its bytes."""
 S3_RELOAD_S: Final = 5.0
 """How often files with credentials are looked at for a change."""
 S3_EXPIRY_S: Final = 300.0

@@ -9,15 +9,17 @@ from pathlib import Path
 import boto3
 import pytest
 
-from holdfast.clock import SystemClock
+from holdfast.clock import Clock, SystemClock
 from holdfast.errors import ConfigError, Refused
 from holdfast.events import Teller
 from holdfast.grids.grid import Grid
 from holdfast.grids.s3.grid import S3Grid
+from holdfast.limits import S3_EMPTY_S
 from holdfast.model import Facts, GridState, Place
 from holdfast.wrappers.breaker import Breakers
 from holdfast.wrappers.coats import put_on
 from tests.engine import BUCKET, Engine, engine
+from tests.promises.troubled import LeapClock
 from tests.providers import ACCESS_KEY, SECRET_KEY, FixedKeys, HoldfastProvider, s3_grid
 
 LARGE = 20 * 1024 * 1024
@@ -36,17 +38,19 @@ def providers(tmp_path: Path) -> Iterator[dict[str, HoldfastProvider]]:
             provider.close()
 
 
-def coated(name: str, provider: HoldfastProvider, url: str = "") -> Grid:
-    clock, teller = SystemClock(), Teller()
-    grid: S3Grid = s3_grid(url or URLS[name], provider.url, row=provider.row, name=name)
+def coated(name: str, provider: HoldfastProvider, clock: Clock | None = None) -> Grid:
+    clock, teller = clock or SystemClock(), Teller()
+    grid: S3Grid = s3_grid(URLS[name], provider.url, row=provider.row, name=name, clock=clock)
     return put_on(grid, breakers=Breakers(name, clock=clock, teller=teller), clock=clock, teller=teller)
 
 
 @asynccontextmanager
-async def gateway(folder: Path, providers: dict[str, HoldfastProvider]) -> AsyncIterator[Engine]:
+async def gateway(
+    folder: Path, providers: dict[str, HoldfastProvider], clock: Clock | None = None
+) -> AsyncIterator[Engine]:
     folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - nothing runs beside it yet
-    grids = [coated(name, provider) for name, provider in providers.items()]
-    async with engine(folder, grids, ack=1, keep_inline_bytes=0) as made:
+    grids = [coated(name, provider, clock) for name, provider in providers.items()]
+    async with engine(folder, grids, ack=1, keep_inline_bytes=0, clock=clock) as made:
         yield made
 
 
@@ -162,13 +166,20 @@ def test_a_bucket_that_was_emptied_is_filled_again(tmp_path: Path, providers: di
         region_name="us-east-1",
     )
 
+    clock = LeapClock()
+
     async def scene() -> None:
-        async with gateway(tmp_path / "node", providers) as made:
+        async with gateway(tmp_path / "node", providers, clock) as made:
             await made.put("k", b"x")
             await made.converge()
             number = made.site.seats["two"].number
             for item in s3.list_objects_v2(Bucket="kept")["Contents"]:
                 s3.delete_object(Bucket="kept", Key=item["Key"])
+            await made.probe()
+            assert made.site.seats["two"].state is GridState.DOWN
+            assert "it is empty" in made.site.seats["two"].reason
+            assert made.site.seats["two"].number == number
+            clock.leap(S3_EMPTY_S)
             await made.probe()
             assert made.site.seats["two"].number != number
             assert await made.copies("k") == {"one"}

@@ -93,7 +93,7 @@ class Staged(Protocol):
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes that `publish` still has to move."""
+        """Bytes that `publish` still has to move, or that the grid has to put together then: what it may take longer for."""
         ...
 
 

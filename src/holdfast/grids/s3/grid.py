@@ -27,7 +27,7 @@ from holdfast.grids.s3.replies import Asked, NoBucket, date_ms, iso_ms, reply_tr
 from holdfast.grids.s3.requests import Request, Requester
 from holdfast.grids.s3.terms import Endpoint
 from holdfast.grids.s3.uploads import Room, Upload, Uploads, read_whole
-from holdfast.limits import GRID_WAIT_S, LIST_PAGE, S3_HELD_BYTES, S3_IDENTITY_S, S3_PUT_BYTES, S3_SORT_KEYS
+from holdfast.limits import GRID_WAIT_S, LIST_PAGE, S3_COMPOSE, S3_HELD_BYTES, S3_IDENTITY_S, S3_PUT_BYTES, S3_SORT_KEYS
 from holdfast.model import Place, Span
 from holdfast.signing import encode_path
 from holdfast.xml import Element
@@ -39,13 +39,19 @@ class _Staged:
     __slots__ = ("__weakref__", "data", "headers", "pending_bytes", "place", "release", "upload")
 
     def __init__(
-        self, place: Place, headers: dict[str, str], *, data: bytes | None = None, upload: Upload | None = None
+        self,
+        place: Place,
+        headers: dict[str, str],
+        *,
+        data: bytes | None = None,
+        upload: Upload | None = None,
+        pending_bytes: int = 0,
     ) -> None:
         self.place = place
         self.headers = headers
         self.data = data
         self.upload = upload
-        self.pending_bytes = len(data or b"")
+        self.pending_bytes = pending_bytes or len(data or b"")
         self.release: Callable[[], object] = int
         """Gives the room of the body back; more than once does no harm."""
 
@@ -99,7 +105,7 @@ class S3Grid:
             except NoBucket as missing:
                 await self._make_bucket(spot, missing)
                 upload = await self._uploads.stage(asked, spot, source, headers)
-            return _Staged(place, headers, upload=upload)
+            return _Staged(place, headers, upload=upload, pending_bytes=source.size // S3_COMPOSE)
         if source.data is not None:
             return _Staged(place, headers, data=source.data)
         await self._take_room(place, source.size)

@@ -13,7 +13,7 @@ from holdfast.errors import Reason, Refused, Unavailable
 from holdfast.grids.s3.location import IDENTITY, PRIVATE, Location, Spot
 from holdfast.grids.s3.replies import Asked, NoBucket, reply_tree
 from holdfast.grids.s3.requests import Request, Requester
-from holdfast.limits import S3_IDENTITY_S
+from holdfast.limits import S3_EMPTY_S, S3_IDENTITY_S
 from holdfast.model import Place, Value
 from holdfast.xml import document, element
 
@@ -46,6 +46,7 @@ class Identity:
         self._identity = ""
         self._claimed = False
         self._seen_s = float("-inf")
+        self._empty_s: float | None = None
         self._turn = asyncio.Lock()
 
     async def attach(self, known: str) -> str:
@@ -53,6 +54,7 @@ class Identity:
         async with self._turn:
             marker = await self._look(known)
             if marker is not None:
+                self._empty_s = None
                 return await self._meet(marker, known)
             if await self._has_objects():
                 detail = "it has objects and no identity"
@@ -61,6 +63,8 @@ class Identity:
                 raise self._deny(
                     f'{detail}. Give this grid an empty bucket, or an empty directory: url = "s3://bucket/directory"'
                 )
+            if known:
+                self._wait_whether_it_stays_empty()
             return self._take(await self._offer())
 
     async def claim(self) -> None:
@@ -102,6 +106,16 @@ class Identity:
         await self._requester.ask(asked, Request("PUT", Spot(bucket, "")), body, fine=fine)
 
     # --- within ---
+
+    def _wait_whether_it_stays_empty(self) -> None:
+        """A place that was lost is owed everything, which costs: that it looks empty once is not enough."""
+        now_s = self._clock.monotonic_s()
+        if self._empty_s is None:
+            self._empty_s = now_s
+        if now_s - self._empty_s < S3_EMPTY_S:
+            raise self._missing(
+                f"it is empty. If it still is {S3_EMPTY_S:g} s from now, what it held counts as lost and is brought there anew"
+            )
 
     async def _look(self, known: str) -> _Marker | None:
         try:
