@@ -39,8 +39,9 @@ format: $(VENV)/.test ## Bring the sources into form.
 bench: $(VENV)/.test ## Measure, as JSON lines in bench/results.
 	$(BIN)/python -m bench $(ARGS)
 
-docs-config: $(VENV)/.run ## Write docs/CONFIGURATION.md from the table of settings.
+docs-config: $(VENV)/.run ## Write docs/CONFIGURATION.md and docs/GRIDS.md from their tables.
 	$(BIN)/holdfast config reference > docs/CONFIGURATION.md
+	$(BIN)/holdfast config providers > docs/GRIDS.md
 
 clean: ## Remove what was set up and built; data stays.
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

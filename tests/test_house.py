@@ -31,6 +31,7 @@ ABOVE_ALL = {"app", "cli", "testing", "console", "client"}
 """May import everything, and nothing below imports them."""
 
 DOORS: dict[str, tuple[str, ...]] = {
+    "aiohttp": ("grids/s3/connection.py", "grids/s3/names.py"),
     "apsw": ("index/sqlite",),
     "awscrt": ("digests.py",),
     "defusedxml": ("xml.py",),
@@ -43,6 +44,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "typer": ("cli/",),
     "uvicorn": ("serve/admin.py",),
     "uvloop": ("serve/", "app.py", "testing/"),
+    "yarl": ("grids/s3/connection.py",),
 }
 """Where each third-party library may be imported."""
 

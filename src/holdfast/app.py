@@ -29,6 +29,10 @@ from holdfast.events import Noted, Teller
 from holdfast.grids.folder import FolderGrid
 from holdfast.grids.grid import Grid
 from holdfast.grids.memory import MemoryGrid
+from holdfast.grids.s3.connection import Pool
+from holdfast.grids.s3.credentials import KeySource, profile_keys, role_keys, setting_keys
+from holdfast.grids.s3.grid import S3Grid
+from holdfast.grids.s3.terms import read_terms
 from holdfast.health.suspicion import Suspicion
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.keepers.catchup import LANES, CatchUp
@@ -151,15 +155,49 @@ def _write_atomically(path: Path, data: bytes) -> None:
     os.replace(draft, path)
 
 
-def build_grid(grid: GridSettings, data: Path, clock: Clock) -> Grid:
-    """The place that a grid's settings mean, without its coats."""
+def build_grid(grid: GridSettings, data: Path, *, clock: Clock, teller: Teller) -> Grid:
+    """The place that a grid's settings mean, without its coats. Raises ConfigError."""
     folder = grid.folder(data)
-    return FolderGrid(grid.name, folder, clock=clock) if folder is not None else MemoryGrid(grid.name)
+    if folder is not None:
+        return FolderGrid(grid.name, folder, clock=clock)
+    return _s3_grid(grid, clock, teller) if grid.scheme == "s3" else MemoryGrid(grid.name)
+
+
+def _s3_grid(grid: GridSettings, clock: Clock, teller: Teller) -> Grid:
+    terms = read_terms(grid)
+
+    def tell(host: str, reason: str) -> None:
+        teller.tell(
+            Noted(
+                "a name has no address now: going on with the last one",
+                {"grid": grid.name, "host": host, "reason": reason},
+            )
+        )
+
+    pool = Pool(tls_ca=grid.tls_ca, proxy=grid.proxy, tell=tell)
+    keys: KeySource
+    if terms.roles:
+        keys = role_keys(pool.fetch, os.environ, clock=clock)
+    elif grid.profile:
+        keys = profile_keys(grid.profile, os.environ, clock=clock)
+    else:
+        texts = (grid.access_key.reveal(), grid.secret_key.reveal(), grid.session_token.reveal())
+        keys = setting_keys(*texts, os.environ, clock=clock)
+    return S3Grid(
+        grid.name,
+        terms.location,
+        terms.endpoint,
+        keys=keys,
+        pool=pool,
+        create_buckets=terms.create_buckets,
+        clock=clock,
+        teller=teller,
+    )
 
 
 async def release_grid(grid: Grid) -> None:
     """Give a place up that nothing was left in, so that another index may have it."""
-    if isinstance(grid, FolderGrid):
+    if isinstance(grid, FolderGrid | S3Grid):
         await grid.release()
 
 
@@ -221,7 +259,7 @@ class Node:
 
     def _build_seat(self, grid: GridSettings) -> Seat:
         breakers = Breakers(grid.name, clock=self._clock, teller=self._teller, suspicion=self._suspicion)
-        place = build_grid(grid, self._settings.data, self._clock)
+        place = build_grid(grid, self._settings.data, clock=self._clock, teller=self._teller)
         coated = put_on(place, breakers=breakers, clock=self._clock, teller=self._teller, deadline_s=grid.deadline)
         return Seat(coated, grid.url, breakers=breakers, last=coated.as_last())
 

@@ -183,6 +183,48 @@ FOLDER_TRIES: Final = 32
 FOLDER_LEFTOVER_AGE_S: Final = 24 * 3600
 """Staged files that nobody touched for this long belong to a process that died."""
 
+S3_CONNECT_S: Final = 2.0
+"""Time to a connection with an S3 grid, its TLS included: who is slower than this is not reached."""
+S3_NAMES_S: Final = 1.0
+"""Time to an answer of the name service; then the last good address stands in."""
+S3_CONNECTIONS: Final = 256
+"""Connections to one S3 grid: GRID_CONCURRENCY reads and changes, bodies being read, and parts."""
+S3_IDLE_S: Final = 15.0
+"""An unused connection is kept this long: servers close theirs after 20 s or more, and a request must not meet that."""
+S3_PUT_BYTES: Final = 8 * MIB
+"""Up to this size an object is one PutObject when it is published; larger ones are staged as a multipart upload."""
+S3_PART_BYTES: Final = 8 * MIB
+"""Size of a part, unless the object is so large that there would be too many."""
+S3_PART_HELD_BYTES: Final = 16 * MIB
+"""Parts up to this size are held in memory while they are sent, several at once and again when one fails; larger ones
+(of objects above 150 GiB) are passed through, one after the other."""
+S3_PARTS: Final = 4
+"""Parts of one upload that are on their way at once."""
+S3_HELD_BYTES: Final = 256 * MIB
+"""Bytes of bodies that one S3 grid holds in memory at once: parts, and small bodies between stage and publish."""
+S3_PART_TRIES: Final = 4
+"""How often a part is sent: one failure of many thousand parts must not cost the whole upload. Nobody can see a part, so it may be repeated."""
+S3_PART_RETRY_S: Final = 0.2
+"""First pause before a part is sent again; doubles, with jitter."""
+S3_PART_S: Final = 10.0
+"""Time to the answer for a part beside what its bytes may take (GRID_STAGE_BYTES_S)."""
+S3_ABORT_S: Final = 1.0
+"""How long the end of an upload that failed is waited for; what is left then the provider's lifecycle rules remove."""
+S3_REPLY_BYTES: Final = 8 * MIB
+"""Largest XML reply: a listing of 1,000 keys of 3,072 escaped bytes."""
+S3_IDENTITY_S: Final = 10.0
+"""How old the last look at a grid's identity may be when it says that something is not there."""
+S3_EMPTY_S: Final = 10.0
+"""How long a known place must look empty until it counts as lost and replaced: then every object is owed to it."""
+S3_COMPOSE: Final = 16
+"""Completing an upload may take a vendor as long as moving this fraction of its bytes."""
+S3_RELOAD_S: Final = 5.0
+"""How often files with credentials are looked at for a change."""
+S3_EXPIRY_S: Final = 300.0
+"""Credentials that expire are replaced this long before."""
+S3_SORT_KEYS: Final = 1_000_000
+"""Keys of one bucket that are read and sorted where a vendor lists in an order of its own; beyond that it cannot be listed."""
+
 # --- read cache ---
 CACHE_BYTES: Final = 10 * GIB
 """Default of `cache.size`; never more than what stays free beside it."""

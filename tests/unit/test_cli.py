@@ -36,6 +36,7 @@ from holdfast.serve.status import (
     StuckStatus,
     WorkerStatus,
 )
+from tests.providers import ACCESS_KEY, SECRET_KEY, HoldfastProvider
 
 PROGRAM = str(Path(sys.executable).with_name("holdfast"))
 
@@ -55,9 +56,16 @@ def call(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
 
-def execute(*arguments: str) -> subprocess.CompletedProcess[str]:
+def execute(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command as an operator does."""
-    return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env={**os.environ, **(environ or {})},
+    )
 
 
 # --- help and version ---
@@ -497,7 +505,36 @@ def test_certify_refuses_a_place_with_somebodys_files(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.slow
+def test_certify_trusts_a_good_s3_server_and_leaves_the_bucket_empty(tmp_path: Path) -> None:
+    provider = HoldfastProvider(tmp_path)
+    try:
+        provider.start()
+        keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+        told = execute(
+            "certify", "s3://trial/x", "--endpoint", provider.url, "--provider", "holdfast", "--json", environ=keys
+        )
+        assert json.loads(told.stdout)["certified"], told.stdout
+        assert told.returncode == 0
+    finally:
+        provider.close()
+    assert not list((tmp_path / "data" / "disk" / "trial").glob("**/*"))
+
+
+def test_certify_tells_what_is_wrong_with_an_option() -> None:
+    told = execute("certify", "s3://trial", "--endpoint", "http://127.0.0.1:1", "--provider", "hetzer")
+    assert told.returncode == 2
+    assert "--provider" in told.stderr
+    assert "Did you mean hetzner" in told.stderr
+    told = execute("certify", "s3://trial", "--endpoint", "http://127.0.0.1:1")
+    assert "--access-key" in told.stderr
+    keys = ["--access-key", "x", "--secret-key", "y"]
+    told = execute("certify", "s3://trial", "--endpoint", "http://127.0.0.1:1", *keys)
+    assert told.returncode == 2
+    assert "no connection with 127.0.0.1" in told.stderr
+
+
 def test_certify_says_which_places_it_knows() -> None:
-    told = execute("certify", "s3://bucket")
+    told = execute("certify", "gcs://bucket")
     assert told.returncode == 2
     assert "not available yet" in told.stderr

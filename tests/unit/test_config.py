@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.cli.providers import providers
 from holdfast.cli.reference import reference
 from holdfast.clock import SystemClock
 from holdfast.config.check import meaning, warnings
@@ -278,7 +279,11 @@ def test_an_unknown_name_is_refused_with_its_place_and_a_hint(tmp_path: Path, te
         ('[log]\nrequests = "yes"\n', "without quotes"),
         ('[index]\nurl = "postgresql://x"\n', "not available yet"),
         ('[index]\nurl = "index.db"\n', "sqlite:"),
-        ('[[grid]]\nname = "x"\nurl = "s3://bucket"\n', "S3 grids are not available yet"),
+        ('[[grid]]\nname = "x"\nurl = "gcs://bucket"\n', "Google Cloud Storage grids are not available yet"),
+        ('[[grid]]\nname = "x"\nurl = "s3://"\n', "the bucket is missing"),
+        ('[[grid]]\nname = "x"\nurl = "s3://b"\nprovider = "hetzer"\n', "Did you mean hetzner"),
+        ('[[grid]]\nname = "x"\nurl = "s3://b"\nendpoint = "s3.example.net"\n', "is not the address of a server"),
+        ('[[grid]]\nname = "x"\nurl = "s3://b"\nstyle = "host"\n', "is not one of them"),
         ('[[grid]]\nname = "x"\nurl = "azure://x"\n', "not available yet"),
         ('[[grid]]\nname = "x"\nurl = "/srv"\n', "folder:/path"),
         ('[[grid]]\nname = "x"\nurl = "folder:"\n', "folder is missing"),
@@ -476,6 +481,11 @@ def test_every_setting_has_a_sentence_and_a_default() -> None:
             default_of(kind, name)
     for table, kind in TABLES.items():
         assert set(rows(kind)) == set(kind.__struct_fields__), table
+
+
+def test_the_documentation_of_providers_is_in_step_with_the_table() -> None:
+    file = Path(__file__).parents[2] / "docs" / "GRIDS.md"
+    assert file.read_text() == providers(), "run: make docs-config"
 
 
 def test_the_documentation_is_in_step_with_the_table() -> None:

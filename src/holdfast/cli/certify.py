@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -15,7 +16,9 @@ from holdfast.clock import Clock, SystemClock
 from holdfast.config.notation import Unreadable
 from holdfast.config.settings import GridSettings, rows
 from holdfast.errors import ConfigError, GridError
+from holdfast.events import Teller
 from holdfast.grids.grid import Grid
+from holdfast.grids.s3.terms import problems
 from holdfast.testing.certify import Finding, certify
 
 _COLORS: Final = {"kept": "green", "broken": "red", "skipped": "yellow"}
@@ -24,7 +27,9 @@ HELP: Final = prose("""
 Check whether a place keeps every promise that Holdfast needs of a grid.
 
 Runs the contract suite: writes are atomic and durable, hard names are kept apart, ranges and conditions are exact, listings are
-in order, and so on. The place must be empty; what the suite makes there is removed again.
+in order, and so on. The place must be empty; what the suite makes there is removed again. For s3:// the options are those of
+a [[grid]] in the configuration; a bucket that is missing is created. Without keys they are taken from AWS_ACCESS_KEY_ID and
+AWS_SECRET_ACCESS_KEY.
 
 Exit code 0: every promise is kept; 1: one is broken, do not use the place; 2: it cannot be asked.
 
@@ -33,15 +38,33 @@ Exit code 0: every promise is kept; 1: one is broken, do not use the place; 2: i
 [cyan]holdfast certify folder:/mnt/new-disk/holdfast[/cyan]
 
 [cyan]holdfast certify folder:/mnt/nfs/holdfast --json[/cyan]
+
+[cyan]holdfast certify s3://acme-trial --endpoint https://s3.example.net --provider ceph[/cyan]
 """)
 
 
 def command(
-    url: Annotated[str, typer.Argument(metavar="URL", help="The place, as in a grid's url: folder:/path.")],
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="The place, as in a grid's url: folder:/path, s3://bucket/directory.")
+    ],
+    endpoint: Annotated[str | None, typer.Option(metavar="URL", help="The server's address.")] = None,
+    provider: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose S3 it is: a row of docs/GRIDS.md.")
+    ] = None,
+    region: Annotated[str | None, typer.Option(metavar="NAME", help="The region to sign for.")] = None,
+    access_key: Annotated[str | None, typer.Option(metavar="KEY", help="Best as env:NAME or file:PATH.")] = None,
+    secret_key: Annotated[str | None, typer.Option(metavar="KEY", help="Best as env:NAME or file:PATH.")] = None,
+    profile: Annotated[str | None, typer.Option(metavar="NAME", help="Keys of the AWS credentials file.")] = None,
+    style: Annotated[str | None, typer.Option(metavar="STYLE", help="path, virtual or auto.")] = None,
+    tls_ca: Annotated[str | None, typer.Option(metavar="FILE", help="Certificates to trust, in PEM.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check whether a place keeps every promise that Holdfast needs of a grid."""
-    grid = _settings(url)
+    given = {
+        "url": url, "endpoint": endpoint, "provider": provider, "region": region, "access_key": access_key,
+        "secret_key": secret_key, "profile": profile, "style": style, "tls_ca": tls_ca,
+    }  # fmt: skip
+    grid = _settings({name: text for name, text in given.items() if text is not None})
     console = Console(highlight=False)
     findings = asyncio.run(_certify(grid, SystemClock(), None if as_json else console))
     if as_json:
@@ -51,18 +74,36 @@ def command(
     raise typer.Exit(1 if any(finding.outcome == "broken" for finding in findings) else 0)
 
 
-def _settings(url: str) -> GridSettings:
-    try:
-        return GridSettings(name="place", url=rows(GridSettings)["url"].kind.read(url))
-    except Unreadable as trouble:
-        raise ConfigError(url, trouble.what, trouble.remedy) from trouble
+def _settings(given: dict[str, str]) -> GridSettings:
+    if (
+        given["url"].startswith("s3:")
+        and not {"access_key", "profile"} & set(given)
+        and "AWS_ACCESS_KEY_ID" in os.environ
+    ):
+        given |= {"access_key": "env:AWS_ACCESS_KEY_ID", "secret_key": "env:AWS_SECRET_ACCESS_KEY"}
+    values: dict[str, Any] = {"name": "place"}
+    if given["url"].startswith("s3:"):
+        values["create_buckets"] = True
+    for name, text in given.items():
+        try:
+            values[name] = rows(GridSettings)[name].kind.read(text)
+        except Unreadable as trouble:
+            where = text if name == "url" else f"--{name.replace('_', '-')}"
+            raise ConfigError(where, trouble.what, trouble.remedy) from trouble
+    grid = GridSettings(**values)
+    for problem in problems((grid,), os.environ):
+        where = problem.where.removeprefix('[[grid]] "place" ')
+        raise ConfigError(
+            given["url"] if where == "url" else f"--{where.replace('_', '-')}", problem.what, problem.remedy
+        )
+    return grid
 
 
 async def _certify(settings: GridSettings, clock: Clock, console: Console | None) -> list[Finding]:
     from holdfast.app import build_grid, release_grid  # Late: the other commands need not wait for all of it.
 
     def open_grid() -> Grid:
-        return build_grid(settings, Path.cwd(), clock)
+        return build_grid(settings, Path.cwd(), clock=clock, teller=Teller())
 
     findings: list[Finding] = []
     try:
@@ -71,7 +112,7 @@ async def _certify(settings: GridSettings, clock: Clock, console: Console | None
             if console is not None:
                 _print(console, finding)
     except GridError as trouble:
-        remedy = "Give it a directory that is empty and writable."
+        remedy = "Give it a place that is empty and writable."
         raise ConfigError(settings.url, f"{trouble.detail}.", remedy) from trouble
     return findings
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from holdfast.cli.providers import providers
 from holdfast.cli.reference import reference
 from holdfast.cli.telling import ConfigOption, DataOption, JsonOption, prose, read_settings, tell_problem
 from holdfast.config.check import meaning, warnings
@@ -48,6 +49,12 @@ def check(config: ConfigOption = None, data: DataOption = None, as_json: JsonOpt
 def print_reference() -> None:
     """Print every setting with its default, as Markdown (docs/CONFIGURATION.md)."""
     print(reference(), end="")
+
+
+@app.command("providers")
+def print_providers() -> None:
+    """Print what is known of each provider's S3, as Markdown (docs/GRIDS.md)."""
+    print(providers(), end="")
 
 
 def _values(settings: Settings) -> dict[str, str]:

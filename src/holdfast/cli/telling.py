@@ -13,6 +13,8 @@ import typer
 
 from holdfast.config.load import Reading, read
 from holdfast.errors import ConfigError
+from holdfast.grids.s3.terms import problems
+from holdfast.model import replace
 
 ConfigOption = Annotated[
     Path | None,
@@ -33,7 +35,16 @@ def prose(text: str) -> str:
 
 def read_settings(config: Path | None, flags: Mapping[str, str | None]) -> Reading:
     """Settings from flags, environment and file, with their problems."""
-    return read(config, os.environ, {name: text for name, text in flags.items() if text is not None})
+    reading = read(config, os.environ, {name: text for name, text in flags.items() if text is not None})
+    if reading.problems:
+        return reading
+    found = [
+        ConfigError(
+            f"{config.name if config is not None else 'configuration'} {problem.where}", problem.what, problem.remedy
+        )
+        for problem in problems(reading.settings.grid, os.environ)
+    ]
+    return replace(reading, problems=tuple(found))
 
 
 def settings_or_exit(config: Path | None, flags: Mapping[str, str | None]) -> Reading:

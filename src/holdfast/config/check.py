@@ -6,6 +6,7 @@ at the disk and changes nothing there. Invariant: settings without a problem can
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -15,6 +16,8 @@ from holdfast.config.settings import GridSettings, Settings
 from holdfast.errors import ConfigError
 from holdfast.limits import PUT_BYTES
 from holdfast.s3 import is_bucket_name
+
+_LOOPBACK = re.compile(r"http://(?:localhost|127\.[0-9.]+|\[::1\])(?::[0-9]+)?$")
 
 
 def cross_check(settings: Settings, file: str) -> list[ConfigError]:
@@ -166,6 +169,13 @@ def warnings(settings: Settings) -> list[str]:
         found.append(f"spool.limit = {show_size(settings.spool.limit)}: larger bodies are always refused.")
     if settings.cache.size and not os.access(there := _existing(settings.cache_path), os.W_OK | os.X_OK):
         found.append(f"cache.path = {settings.cache_path}: {there} is not writable, so the cache will be off.")
+    for grid in settings.grid:
+        if grid.endpoint.startswith("http://") and not _LOOPBACK.match(grid.endpoint):
+            found.append(f"grid {grid.name}: over http whoever is on the way can read the objects: use https.")
+        if grid.secret_key.reveal() and not grid.secret_key.reveal().startswith(("env:", "file:")):
+            found.append(
+                f"grid {grid.name}: its secret key stands in the configuration: env:NAME or file:PATH keep it out of there."
+            )
     found += _one_disk(settings)
     return found
 

@@ -183,9 +183,16 @@ class _Reader:
                 if key not in item:
                     self.problem(self.where(told), f"{key} is missing.", f"Add: {key} = …")
             before = dict(self.origins)
-            found.append(kind(**self.scalars(str(self._file), told, rows(kind), item)))
+            values = self.scalars(str(self._file), told, rows(kind), item)
+            found.append(kind(**{key: self._based(kind, key, value) for key, value in values.items()}))
             self.origins = before
         return tuple(found)
+
+    def _based(self, kind: type[Value], name: str, value: Any) -> Any:
+        """A path of the file starts at the file's directory."""
+        if rows(kind)[name].kind is not PATH or self._file is None:
+            return value
+        return Path(os.path.abspath(self._file)).parent / value
 
     def policies(self, content: Mapping[str, Any]) -> dict[str, PolicySettings]:
         """Tables with a name."""

@@ -32,6 +32,10 @@ _AMOUNT: Final = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)\s*
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 
+_URL: Final = re.compile(
+    r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?", re.ASCII
+)
+
 
 class Unreadable(ValueError):
     """A value is not written as its kind wants. Says what is wrong, and what to write instead."""
@@ -274,7 +278,28 @@ def _list_of(kind: Kind) -> Kind:
     return Kind(f"list of {kind.name}s", read, lambda values: ", ".join(values))
 
 
+def _read_secret_text(raw: object) -> Secret:
+    return Secret(_read_text(raw))
+
+
+def _show_secret_text(secret: Secret) -> str:
+    text = secret.reveal()
+    return text if not text or text.startswith(("env:", "file:")) else "***"
+
+
+def _read_url(raw: object) -> str:
+    text = _read_text(raw)
+    remedy = 'Write a scheme, a host and, if needed, a port: "https://s3.example.net" or "http://127.0.0.1:9000".'
+    found = _URL.fullmatch(text)
+    if text and (found is None or (found[1] and int(found[1]) > 65_535)):
+        raise Unreadable(f'"{text}" is not the address of a server.', remedy)
+    return text.rstrip("/")
+
+
 TEXT: Final = Kind("text", _read_text)
+SECRET: Final = Kind("text, env:NAME or file:PATH", _read_secret_text, _show_secret_text)
+"""A secret as it is written; `read_secret` follows `env:` and `file:`. Shown masked unless it only names its source."""
+URL: Final = Kind("URL", _read_url)
 PATH: Final = Kind("path", _read_path, lambda path: os.fspath(path) if path is not None else "")
 FLAG: Final = Kind("true or false", _read_flag, lambda flag: "true" if flag else "false", _flag_from_text)
 SIZE: Final = Kind("size", _read_size, show_size)

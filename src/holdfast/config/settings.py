@@ -5,6 +5,7 @@ variable (that is `load`) and compares nothing with the disk (that is `check`). 
 printed from these rows. Invariant: a setting has a default, or the table it stands in is optional.
 """
 
+import difflib
 import os
 import re
 from pathlib import Path
@@ -20,11 +21,14 @@ from holdfast.config.notation import (
     NAMES,
     OPTIONAL_ADDRESS,
     PATH,
+    SECRET,
     SIZE,
     SOME_TIME,
     TEXT,
+    URL,
     Address,
     Kind,
+    Secret,
     Unreadable,
     choice,
     count,
@@ -33,7 +37,12 @@ from holdfast.model import Value
 
 STANDARD: Final = "standard"
 """Name of the default policy."""
-_LATER: Final = {"s3": "S3 grids", "azure": "Azure grids", "gcs": "Google Cloud Storage grids"}
+PROVIDERS: Final = (
+    "aws", "r2", "b2", "wasabi", "google", "minio", "ceph", "seaweedfs", "garage", "digitalocean", "hetzner", "scaleway",
+    "rclone", "holdfast", "other",
+)  # fmt: skip
+"""Vendors whose S3 is known: the rows of the quirks table."""
+_LATER: Final = {"azure": "Azure grids", "gcs": "Google Cloud Storage grids"}
 
 
 class Setting(Value, frozen=True):
@@ -57,11 +66,13 @@ def _read_grid_url(raw: object) -> str:
     text = TEXT.read(raw)
     scheme, colon, rest = text.partition(":")
     if scheme in _LATER:
-        raise Unreadable(f"{_LATER[scheme]} are not available yet.", 'Use "folder:/path".')
+        raise Unreadable(f"{_LATER[scheme]} are not available yet.", 'Use "s3://bucket" or "folder:/path".')
     if scheme == "folder" and not rest:
         raise Unreadable("the folder is missing.", 'Write "folder:/path".')
-    if not colon or scheme not in ("folder", "memory") or (scheme == "memory" and rest):
-        raise Unreadable(f'"{text}" is not the address of a grid.', 'Use "folder:/path".')
+    if scheme == "s3" and not rest.removeprefix("//").strip("/"):
+        raise Unreadable("the bucket is missing.", 'Write "s3://bucket", "s3://bucket/directory" or "s3://{bucket}".')
+    if not colon or scheme not in ("folder", "memory", "s3") or (scheme == "memory" and rest):
+        raise Unreadable(f'"{text}" is not the address of a grid.', 'Use "s3://bucket" or "folder:/path".')
     return str(text)
 
 
@@ -75,7 +86,20 @@ def _read_region(raw: object) -> str:
 _REGION: Final = Kind("text", _read_region)
 _PLACE: Final = Kind("path", PATH.read, PATH.show)
 _INDEX_URL: Final = Kind("sqlite:FILE", _read_index_url)
-_GRID_URL: Final = Kind("folder:PATH", _read_grid_url)
+_GRID_URL: Final = Kind("s3://BUCKET/DIRECTORY or folder:PATH", _read_grid_url)
+
+
+def _read_provider(raw: object) -> str:
+    text = str(TEXT.read(raw))
+    if text and text not in PROVIDERS:
+        near = difflib.get_close_matches(text, PROVIDERS, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(PROVIDERS)}."
+        raise Unreadable(f'there is no provider "{text}".', hint)
+    return text
+
+
+_PROVIDER: Final = Kind("name of a provider", _read_provider)
+_STYLE: Final = choice("auto", "path", "virtual")
 
 
 class ServerSettings(Value, frozen=True):
@@ -208,7 +232,13 @@ class GridSettings(Value, frozen=True):
 
     name: Annotated[str, Setting(NAME, "How policies, status and metrics call it. Required.")] = ""
     url: Annotated[
-        str, Setting(_GRID_URL, "Where it is: `folder:PATH`, a relative path lying under `data`. Required.")
+        str,
+        Setting(
+            _GRID_URL,
+            "Where it is. `folder:PATH`: a relative path lies under `data`. `s3://BUCKET` or `s3://BUCKET/DIRECTORY`: each client's "
+            "bucket is a directory there. `s3://{bucket}`: each client's bucket is a bucket there; a name around it, as in "
+            "`s3://acme-{bucket}`, keeps it apart from others. `s3://BUCKET/DIRECTORY/{bucket}/` says where the directory is. Required.",
+        ),
     ] = ""
     deadline: Annotated[
         float, Setting(SOME_TIME, "It is silent when a small operation, or the first byte, takes longer than this.")
@@ -219,6 +249,71 @@ class GridSettings(Value, frozen=True):
             NAMES, "Failure-domain labels, such as a disk, a room or a provider: what fails as one has the same label."
         ),
     ] = ()
+    provider: Annotated[
+        str,
+        Setting(
+            _PROVIDER,
+            "`s3` only: whose S3 it is, a row of [GRIDS.md](GRIDS.md). Default: by the host of `endpoint`; `aws` without one, `other` "
+            "for unknown hosts.",
+        ),
+    ] = ""
+    endpoint: Annotated[
+        str,
+        Setting(URL, "`s3` only: the server's address. Default: the provider's own for `region`, where it has one."),
+    ] = ""
+    region: Annotated[
+        str,
+        Setting(
+            _REGION,
+            "`s3` only: the region to sign for. Default: as in the endpoint's name, or what the provider always takes.",
+        ),
+    ] = ""
+    access_key: Annotated[
+        Secret,
+        Setting(
+            SECRET,
+            "`s3` only: the access key: itself, `env:NAME` (a variable) or `file:PATH` (the file's content, read again when it changes). "
+            "Without keys and profile, provider `aws` takes them from where the AWS SDKs do: variables, the default profile, the "
+            "container's or the machine's role.",
+        ),
+    ] = Secret("")
+    secret_key: Annotated[Secret, Setting(SECRET, "`s3` only: its secret, written the same way.")] = Secret("")
+    session_token: Annotated[
+        Secret, Setting(SECRET, "`s3` only: the token that belongs to temporary keys, written the same way.")
+    ] = Secret("")
+    profile: Annotated[
+        str,
+        Setting(
+            TEXT, "`s3` only: take the keys from this profile of the AWS credentials file, read again when it changes."
+        ),
+    ] = ""
+    style: Annotated[
+        str,
+        Setting(
+            _STYLE,
+            "`s3` only: the bucket stands in the `path`, or in the host's name (`virtual`). `auto`: as the provider prefers; in the path "
+            "for addresses that are numbers.",
+        ),
+    ] = "auto"
+    tls_ca: Annotated[
+        Path | None, Setting(PATH, "`s3` only: certificates in PEM to trust beside those of the system.")
+    ] = None
+    proxy: Annotated[str, Setting(URL, "`s3` only: HTTP proxy to go through.")] = ""
+    create_buckets: Annotated[
+        bool | None,
+        Setting(
+            FLAG,
+            "`s3` only: create buckets there that are missing at their first use. Default: true when `{bucket}` is in the bucket's "
+            "place of `url`.",
+        ),
+    ] = None
+    home: Annotated[
+        str,
+        Setting(
+            TEXT,
+            "`s3` only, with `{bucket}` as the bucket: the bucket that has the grid's identity. Default: `url` with `holdfast` for `{bucket}`.",
+        ),
+    ] = ""
 
     @property
     def scheme(self) -> str:

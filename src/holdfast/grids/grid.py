@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
+from holdfast.limits import KEY_BYTES, USER_METADATA_BYTES
 from holdfast.model import Place, Span, Value
 
 
@@ -34,6 +35,14 @@ class Capabilities(Value, frozen=True):
     """Bytes lie on this machine: holding is as durable as a commit of the index here."""
     object_bytes: int
     """Largest object."""
+    key_bytes: int = KEY_BYTES
+    """Longest key, or, with `bucket_in_key`, longest bucket's name and key together."""
+    bucket_in_key: bool = False
+    refused_keys: str = ""
+    """Pattern of keys (with `bucket_in_key` of `bucket/key`) that cannot be held, found anywhere in them: what file systems or
+    proxies at the other end stumble over."""
+    metadata_bytes: int = USER_METADATA_BYTES * 2
+    """User metadata, as `metadata.size_bytes` measures it. The default takes whatever S3 allows, encoded."""
 
 
 class Label(Value, frozen=True):
@@ -81,6 +90,11 @@ class Staged(Protocol):
 
     @property
     def place(self) -> Place: ...
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that `publish` still has to move, or that the grid has to put together then: what it may take longer for."""
+        ...
 
 
 class Download(Protocol):

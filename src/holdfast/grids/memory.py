@@ -24,6 +24,7 @@ class _Object(Value, frozen=True):
 
 class _Staged:
     __slots__ = ("data", "label", "place")
+    pending_bytes = 0
 
     def __init__(self, place: Place, data: bytes, label: Label) -> None:
         self.place = place

@@ -7,6 +7,7 @@ touches no grid's visible state before its commit. Source: Amazon S3 API Referen
 from collections.abc import AsyncIterator
 
 from holdfast.copies.blocks import blocks_of
+from holdfast.copies.holdable import check_holdable
 from holdfast.copies.site import Site
 from holdfast.errors import S3Error
 from holdfast.limits import PUT_BYTES
@@ -64,9 +65,10 @@ async def receive_copy(
 async def copy_object(site: Site, ask: CopyObject) -> ObjectCopied:
     """Copy an object, with its metadata or with new metadata."""
     await site.index.bucket(ask.bucket)
-    check_outage(site, ask.bucket)
+    policy = check_outage(site, ask.bucket)
     version = await copy_source(site, ask.source)
     facts = _facts(ask, version)
+    check_holdable(site, policy, bucket=ask.bucket, key=ask.key, facts=facts, size=version.size)
     previous = version.facts.checksum
     algorithm = ask.algorithm or (previous.algorithm if previous is not None else None)
     whole = Span(0, version.size)

@@ -8,6 +8,7 @@ Source: Amazon S3 API Reference, CompleteMultipartUpload; User Guide, "Checking 
 import hashlib
 from collections.abc import Sequence
 
+from holdfast.copies.holdable import check_holdable
 from holdfast.copies.site import Site
 from holdfast.digests import combine, composite
 from holdfast.errors import S3Error
@@ -39,6 +40,7 @@ from holdfast.store.write import acknowledge_again, check_outage, commit
 
 async def create_upload(site: Site, ask: CreateMultipartUpload) -> UploadCreated:
     """Begin an upload."""
+    check_holdable(site, site.redundancy(ask.bucket), bucket=ask.bucket, key=ask.key, facts=ask.facts)
     upload_id = site.clock.token(24).hex()
     upload = Upload(ask.bucket, ask.key, upload_id, site.clock.now_ms(), ask.facts, ask.algorithm, ask.kind)
     await site.index.create_upload(upload)
@@ -104,7 +106,7 @@ async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCom
         upload = await site.index.upload(ask.bucket, ask.key, ask.upload_id)
     except S3Error as missing:
         return await _completed_before(site, ask, missing)
-    check_outage(site, ask.bucket)
+    policy = check_outage(site, ask.bucket)
     parts = _chosen(ask.parts, await _stored_parts(site, ask), upload)
     size = sum(part.size for part in parts)
     if ask.object_size is not None and ask.object_size != size:
@@ -112,6 +114,7 @@ async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCom
             "InvalidRequest",
             f"The provided 'x-amz-mp-object-size' header value {ask.object_size} does not match what was computed: {size}",
         )
+    check_holdable(site, policy, bucket=ask.bucket, key=ask.key, size=size)
     if size > OBJECT_BYTES:
         raise S3Error("EntityTooLarge", fields={"ProposedSize": str(size), "MaxSizeAllowed": str(OBJECT_BYTES)})
     md5 = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in parts), usedforsecurity=False)

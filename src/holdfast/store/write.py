@@ -3,6 +3,7 @@
 Invariant: nothing is acknowledged before the index committed it, and no grid sees a version before that.
 """
 
+from holdfast.copies.holdable import check_holdable
 from holdfast.copies.site import Site
 from holdfast.errors import S3Error
 from holdfast.index.interface import NewVersion, Written
@@ -18,6 +19,7 @@ async def put_object(site: Site, ask: PutObject, body: Body) -> ObjectPut:
     """Store a body under its key."""
     await site.index.bucket(ask.bucket)
     policy = check_outage(site, ask.bucket)
+    check_holdable(site, policy, bucket=ask.bucket, key=ask.key, facts=ask.facts, size=body.size)
     async with staging_ahead(site, ask, policy, body.size) as ahead:
         received = await receive(site, body, ask.expected, ahead=ahead)
         facts = with_checksum(ask.facts, received)

@@ -49,11 +49,12 @@ class DeadlineGrid:
             raise self._unavailable("stage", place, limit_s) from late
 
     async def publish(self, staged: Staged) -> str:
+        limit_s = self._deadline_s + staged.pending_bytes / GRID_STAGE_BYTES_S
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(limit_s):
                 return await self._inner.publish(staged)
         except TimeoutError as late:
-            raise self._uncertain("publish", staged.place, self._deadline_s) from late
+            raise self._uncertain("publish", staged.place, limit_s) from late
 
     async def discard(self, staged: Staged) -> None:
         try:

@@ -265,6 +265,7 @@ def _unpack_label(data: bytes | None) -> Label | None:
 
 class _Staged:
     __slots__ = ("bytes", "place")
+    pending_bytes = 0
 
     def __init__(self, place: Place, staged: Bytes) -> None:
         self.place = place

@@ -15,6 +15,7 @@ CHECKS: Final = tuple(
         objects.absent_is_said_of_what_is_not_there,
         objects.bodies_of_every_size_come_back,
         objects.streamed_bodies_come_back,
+        objects.large_bodies_come_back,
         objects.staged_bytes_are_invisible,
         objects.discard_forgets,
         objects.a_failed_stage_leaves_nothing,

@@ -147,6 +147,19 @@ async def together(work: Iterable[Coroutine[Any, Any, object]]) -> None:
             group.create_task(one(step))
 
 
+async def holdable(grid: Grid, bucket: str, keys: Iterable[str]) -> list[str]:
+    """Those keys that the grid takes; Broken when it refuses one without declaring that it might, or for another reason."""
+    taken = []
+    for key in keys:
+        try:
+            await grid.discard(await grid.stage(Place(bucket, key), BytesSource(b""), label()))
+            taken.append(key)
+        except Refused as refused:
+            expect(refused.reason is Reason.INVALID, f"{key!r} was refused for another reason")
+            expect(grid.capabilities.refused_keys != "", f"{key!r} was refused, although any key is said to be taken")
+    return taken
+
+
 async def put_all(grid: Grid, bucket: str, keys: Iterable[str]) -> None:
     """Make an object of each key, whose body is the key."""
     await together(put(grid, bucket, key, key.encode()) for key in keys)

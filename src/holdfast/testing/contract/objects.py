@@ -62,6 +62,34 @@ async def streamed_bodies_come_back(grid: Grid, bucket: str) -> None:
     expect(await read(grid, bucket, "empty") == b"", "an empty stream is not empty")
 
 
+async def large_bodies_come_back(grid: Grid, bucket: str) -> None:
+    """A body of many blocks is invisible until it is published, then comes back as it went; a failed one leaves nothing."""
+    data = pattern(17 * BLOCK_BYTES + 1)
+    place = Place(bucket, "large")
+    staged = await grid.stage(place, Streamed(data), label())
+    await expect_absent(grid, bucket, "large")
+    expect(await listed(grid, bucket) == [], "a staged large body is listed")
+    etag = await grid.publish(staged)
+    expect(await read(grid, bucket, "large", if_match=etag) == data, "a large body changed")
+    end = Span(len(data) - 2, len(data))
+    expect(
+        await read(grid, bucket, "large", span=end, if_match=etag) == data[-2:], "the end of a large body is another"
+    )
+    held = await grid.head(place)
+    expect((held.size, held.etag) == (len(data), etag), "head says another size or etag of a large body")
+    await grid.discard(await grid.stage(place, Streamed(data[::-1]), label()))
+    for source in (Streamed(data, breaks=True), Streamed(data, size=len(data) + 1), Streamed(data, size=len(data) - 1)):
+        try:
+            await grid.stage(place, source, label())
+        except GridError:
+            continue
+        raise Broken("a large body that is not whole was staged")
+    expect(
+        await read(grid, bucket, "large", if_match=etag) == data,
+        "a large body was replaced by one that was never published",
+    )
+
+
 async def staged_bytes_are_invisible(grid: Grid, bucket: str) -> None:
     """Before publish nobody sees anything of what was staged, whether something was there or not."""
     await put(grid, bucket, "old", b"old")

@@ -1,0 +1,100 @@
+"""What is known of each provider's S3, printed from the table of quirks, so that it cannot be out of step."""
+
+from typing import Any, Final
+
+from holdfast.config.notation import show_size
+from holdfast.grids.s3.quirks import PROVIDERS, Quirks
+
+_HEAD: Final = """\
+# Grids at S3-compatible providers
+
+Printed by `holdfast config providers` from the table of quirks; `make docs-config` writes this file anew. The settings are in
+[CONFIGURATION.md](CONFIGURATION.md), the identity of a place in [decision 0009](decisions/0009-s3-places.md).
+
+```toml
+[[grid]]
+name = "aws"
+url = "s3://acme-holdfast"                 # or "s3://acme-holdfast/directory", or "s3://acme-{bucket}"
+region = "eu-central-1"
+access_key = "env:AWS_ACCESS_KEY_ID"
+secret_key = "env:AWS_SECRET_ACCESS_KEY"
+
+[[grid]]
+name = "other"
+url = "s3://holdfast"
+endpoint = "https://s3.other.example"
+provider = "ceph"                          # a row below
+access_key = "file:/etc/holdfast/other.key"
+secret_key = "file:/etc/holdfast/other.secret"
+```
+
+Put a provider to the contract before it is trusted with a copy: `holdfast certify s3://trial --endpoint https://s3.other.example
+--provider ceph`. Set a lifecycle rule that removes incomplete multipart uploads after some days: what a crash left behind costs
+otherwise; and one that removes old versions, where versions are kept.
+
+The key needs permission to list the bucket and to get, put and delete its objects; to create buckets only with `create_buckets`.
+
+**What is in an object's metadata.** The client's headers and `x-amz-meta-*` as they are; values that a header cannot carry as RFC 2047
+encoded words, as Amazon hands them out. Beside them `x-amz-meta-holdfast-*` (the version's sequence number, etag and time), which is left
+out where there is no room. Any S3 client reads the objects without Holdfast.
+
+**What the columns mean.** Values in *italics* are not documented by the provider and are the careful assumption.
+"""
+_ROWS: Final[tuple[tuple[str, str], ...]] = (
+    ("endpoint", "default endpoint"),
+    ("region", "default region"),
+    ("virtual_style", "bucket in the host's name"),
+    ("digest", "guards a body on its way"),
+    ("plain_unsigned", "body's SHA-256 unsigned over http"),
+    ("if_match", "GET with If-Match"),
+    ("put_if_absent", "PUT with If-None-Match: *"),
+    ("copy_if_match", "server-side copy with a condition"),
+    ("copy_bytes", "largest server-side copy"),
+    ("object_bytes", "largest object"),
+    ("put_bytes", "largest single PUT"),
+    ("part_bytes_min", "smallest part"),
+    ("part_bytes_max", "largest part"),
+    ("parts_max", "parts of an upload"),
+    ("equal_parts", "parts must be equal"),
+    ("key_bytes", "longest key"),
+    ("refused_keys", "keys that cannot be held"),
+    ("metadata_bytes", "user metadata"),
+    ("byte_order", "listing in byte order"),
+    ("start_after", "listing from a key on"),
+    ("etag", "etag of a single PUT"),
+    ("etag_of_upload", "completing an upload tells the final etag"),
+    ("keeps_versions", "a delete leaves old versions"),
+    ("batch_delete", "keys of one batch delete"),
+    ("gzip", "unpacks gzip unasked"),
+)
+
+
+def providers() -> str:
+    """All rows as Markdown."""
+    return _HEAD + "".join(map(_section, PROVIDERS.values()))
+
+
+def _section(row: Quirks) -> str:
+    lines = [f'\n## {row.title}: `provider = "{row.name}"`\n\n']
+    if row.notes:
+        lines.append(f"{row.notes}\n\n")
+    lines.append("| | |\n|---|---|\n")
+    for name, title in _ROWS:
+        value = _shown(name, getattr(row, name))
+        lines.append(f"| {title} | {f'*{value}*' if name in row.undocumented else value} |\n")
+    lines.append(f"\nSources: {'; '.join(row.sources)}.\n")
+    return "".join(lines)
+
+
+def _shown(name: str, value: Any) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return show_size(value) if "_bytes" in name else f"{value:,}"
+        case None:
+            return "not documented"
+        case "":
+            return "must be set" if name in ("endpoint", "region") else "none"
+        case _:
+            return f"`{value}`".replace("|", "\\|") if name in ("endpoint", "refused_keys") else str(value)
