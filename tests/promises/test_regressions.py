@@ -27,6 +27,7 @@ from holdfast.s3 import (
     CopySource,
     CreateBucket,
     CreateMultipartUpload,
+    GetObject,
     PartAsk,
     PutObject,
     UploadPart,
@@ -133,6 +134,73 @@ def test_a_copy_of_a_damaged_body_is_made_from_an_intact_one(tmp_path: Path) -> 
             ask = CopyObject(BUCKET, "to", CopySource(BUCKET, "k"), replace=False, facts=Facts())
             await made.store.copy_object(ask)
             assert await made.read("to") == b"abcdef"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("rotten", [{"a": [1], "b": [5]}, {"a": [5], "b": [1]}, {"a": [0, 3, 6], "b": [1, 4, 7]}])
+def test_a_body_is_whole_and_repaired_while_each_block_is_intact_somewhere(
+    tmp_path: Path, rotten: dict[str, list[int]]
+) -> None:
+    async def main() -> None:
+        grids = {name: MemoryGrid(name) for name in "ab"}
+        body = os.urandom(8 * BLOCK_BYTES)
+        async with engine(tmp_path, list(grids.values())) as made:
+            await made.put("k", body)
+            await made.converge()
+            for name, blocks in rotten.items():
+                for number in blocks:
+                    assert grids[name].rot(Place(BUCKET, "k"), number * BLOCK_BYTES + 9)
+            assert await made.read("k") == body
+            await made.converge()
+            assert await made.copies("k") == {"a", "b"}
+            for grid in grids.values():
+                download = await grid.get(Place(BUCKET, "k"))
+                assert b"".join([piece async for piece in download.stream()]) == body
+
+    asyncio.run(main())
+
+
+def test_a_block_that_is_damaged_everywhere_is_never_sent_and_the_blocks_before_it_are(tmp_path: Path) -> None:
+    async def main() -> None:
+        grids = [MemoryGrid(name) for name in "ab"]
+        body = os.urandom(4 * BLOCK_BYTES)
+        async with engine(tmp_path, grids) as made:
+            await made.put("k", body)
+            await made.converge()
+            for grid in grids:
+                assert grid.rot(Place(BUCKET, "k"), 2 * BLOCK_BYTES)
+            got = await made.store.get_object(GetObject(BUCKET, "k"))
+            assert got.stream is not None
+            sent = b""
+            with pytest.raises(S3Error, match="ServiceUnavailable"):
+                async for piece in got.stream:
+                    sent += piece
+            assert sent == body[: 2 * BLOCK_BYTES]
+
+    asyncio.run(main())
+
+
+def test_a_damaged_copy_is_not_confirmed_by_its_label(tmp_path: Path) -> None:
+    """Repairing it failed once; nothing of it is here; it still carries the version's number."""
+
+    async def main() -> None:
+        a, b = MemoryGrid("a"), faulty("b")
+        async with engine(tmp_path, [a, b]) as made:
+            await made.put("k", LARGE)
+            await made.converge()
+            assert a.rot(Place(BUCKET, "k"), 3)
+            number = made.site.seats["a"].number
+            version = await made.site.index.get(BUCKET, "k")
+            assert version is not None
+            assert await made.site.index.suspect(BUCKET, "k", version.seq, number, now_ms=made.site.clock.now_ms())
+            b.inject(Fault(Kind.REFUSE), "get")
+            await made.settle()
+            assert await made.copies("k") == {"b"}
+            b.heal()
+            await made.converge()
+            download = await a.get(Place(BUCKET, "k"))
+            assert b"".join([piece async for piece in download.stream()]) == LARGE
 
     asyncio.run(main())
 

@@ -138,14 +138,16 @@ async def _bring(
     here = version.spooled or version.inline is not None or not version.size
     if debt.doubt_ms or (debt.attempts and not here):
         # It may hold the version already; and where nobody could give the bytes, the one that is owed them may have them.
-        etag = await _read_back(site, debt.grid, place, version, blocks)
+        etag = await _read_back(site, debt.grid, place, version, blocks, trusting=here)
         if etag is not None:
             return etag, "confirmed"
     if staged is not None:
         return await _publish(seat, await staged()), "copied"
-    others = [copy.grid for copy in version.copies if copy.grid != debt.grid]
+    # Those that hold it first; then those that may have parts of it, and the one that is owed it may, too.
+    sources = dict.fromkeys([copy.grid for copy in version.copies] + list(site.redundancy(debt.bucket).grids))
+    route = [*(number for number in sources if number != debt.grid), debt.grid]
     last = version.spooled and await site.index.debt_of(debt.bucket, debt.key) == (debt.grid,)
-    body = _Body(site, place, version, blocks, others, last=last, local=seat.grid.capabilities.local)
+    body = _Body(site, place, version, blocks, route, last=last, local=seat.grid.capabilities.local)
     label = Label(version.seq, version.etag, version.modified_ms, version.facts.system, version.facts.user)
     if body.files and not await spool_is_sound(site, blocks):
         body.without_files()
@@ -169,18 +171,22 @@ async def discard(seat: Seat, staged: Staged) -> None:
         return  # The grid removes what was staged and forgotten when it is next attached.
 
 
-async def _read_back(site: Site, number: int, place: Place, version: Version, blocks: Sequence[Block]) -> str | None:
-    """The grid's etag when it already holds exactly this version, else None. Raises GridError on silence."""
+async def _read_back(
+    site: Site, number: int, place: Place, version: Version, blocks: Sequence[Block], *, trusting: bool
+) -> str | None:
+    """The grid's etag when it already holds exactly this version, else None. Raises GridError on silence.
+
+    `trusting` that a large body under our own number is what was staged whole, as reading it all would be egress; not so
+    when its bytes are nowhere here: then this copy may have been found damaged, which does not change its number.
+    """
     seat = site.seat(number)
     assert seat is not None
     try:
         held = await seat.grid.head(place)
         if held.size != version.size or (held.label is not None and held.label.seq != version.seq):
             return None
-        if held.label is not None and version.size > BLOCK_BYTES:
-            return (
-                held.etag
-            )  # It shows under our number, so it is what was staged whole: reading it all would be egress.
+        if trusting and held.label is not None and version.size > BLOCK_BYTES:
+            return held.etag
         await verify_copy(site, number, place, blocks, held.etag)
     except Refused as refusal:
         if refusal.reason in (Reason.ABSENT, Reason.MISMATCH):

@@ -1,7 +1,8 @@
 """Verified reading of one version from wherever its bytes are.
 
 Answers for P3: no block leaves here whose CRC-32C is not the index's. A source that is silent, refuses or gives
-wrong bytes is left at the block where it stopped, and the next one goes on from there. It never says
+wrong bytes is left at the block where it stopped, and the next one goes on from there; so a body is whole as long as each of its
+blocks is intact somewhere. It never says
 "not found": when every source has failed it raises `NoCopy`, which is a silence (P9).
 Invariant: the bytes given are a prefix of the asked blocks, in order, each once.
 """
@@ -77,7 +78,7 @@ async def read_blocks(
         except GridError as trouble:
             if done == len(blocks):
                 return  # What it says after the last block is no matter.
-            await search.failed(begun.seat, trouble, asked_s)
+            await search.failed(begun.seat, trouble, asked_s, blocks[done])
     raise NoCopy(place, tried)
 
 

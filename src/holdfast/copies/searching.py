@@ -1,7 +1,7 @@
 """The search for a copy that gives its first block, and gives it right.
 
-Answers for one read's way through the copies: the next one at once when one fails, a second one beside it when one is slow, and
-in the end those that are not asked otherwise, because no other copy is left. It judges what each copy did. It never
+Answers for one read's way through the copies: the next one at once when one fails, a second one beside it when one is slow, one
+with a damaged block again for the blocks behind it, and in the end those that are not asked otherwise, because no other copy is left. It judges what each copy did. It never
 decides the order. Invariant: of two copies that are asked at once the one that lost is cancelled *and awaited*, and losing is
 no evidence against it, only slowness.
 """
@@ -55,6 +55,8 @@ class Search:
         """Failed quickly, which may pass."""
         self._barred: list[Seat] = []
         """Not asked, because they were silent before."""
+        self._damaged: list[tuple[Seat, int]] = []
+        """Wrong in the block at this offset, and perhaps good behind it."""
         self._repeated: set[str] = set()
         self._tried = tried
         self._hedges = hedges
@@ -65,7 +67,7 @@ class Search:
 
     async def begin(self, blocks: Sequence[Block]) -> Begun | None:
         """The first of these blocks from the first copy that gives it; None when no copy does."""
-        while (choice := self._choose()) is not None:
+        while (choice := self._choose(blocks[0].offset)) is not None:
             seat, grid = choice
             if self._failed[0]:
                 name, reason = self._failed
@@ -77,16 +79,18 @@ class Search:
             else:
                 began_s = self._site.clock.monotonic_s()
                 result = await self._try(seat, grid, blocks)
-                begun = await self._judged(seat, result, began_s)
+                begun = await self._judged(seat, result, began_s, blocks[0])
             if begun is not None:
                 return begun
         return None
 
-    async def failed(self, seat: Seat, trouble: GridError, asked_s: float) -> None:
-        """A copy gave trouble with what it was asked for at `asked_s`: judge it, and remember whether to come back."""
+    async def failed(self, seat: Seat, trouble: GridError, asked_s: float, block: Block) -> None:
+        """A copy gave trouble with this block, which it was asked for at `asked_s`: judge it, and remember whether to come back."""
         self._tried[seat.name] = trouble.detail
         self._failed = (seat.name, trouble.detail)
-        if isinstance(trouble, Unavailable) and seat.breakers is not None and seat.use is not Use.OUT:
+        if isinstance(trouble, Corrupt):
+            self._damaged.append((seat, block.offset))
+        elif isinstance(trouble, Unavailable) and seat.breakers is not None and seat.use is not Use.OUT:
             again = seat.name in self._repeated
             self._repeated.add(seat.name)
             if again:
@@ -99,11 +103,15 @@ class Search:
         if seat.number in self._held:
             await judge(self._site, self._place, self._version, seat.number, trouble)
 
-    def _choose(self) -> tuple[Seat, Grid] | None:
-        """Whom to ask next, and through which of its doors."""
+    def _choose(self, offset: int) -> tuple[Seat, Grid] | None:
+        """Whom to ask for the blocks from `offset` on, and through which of its doors."""
         if self._next:
             seat = self._next.pop(0)
             return seat, seat.grid
+        for position, (seat, damaged) in enumerate(self._damaged):
+            if damaged < offset:
+                del self._damaged[position]
+                return seat, seat.grid
         while self._again:
             seat = self._again.pop(0)
             if seat.breakers is not None and seat.breakers.retries.take():
@@ -169,9 +177,9 @@ class Search:
             outcome = "failed" if winner is None else "lost" if winner is first else "won"
             self._site.teller.tell(Hedged(seat.name, rival.name, outcome))
             if not second.cancelled() and isinstance(result := second.result(), GridError):
-                await self.failed(rival, result, began_s)
+                await self.failed(rival, result, began_s, blocks[0])
         if isinstance(first, GridError):
-            await self.failed(seat, first, began_s)
+            await self.failed(seat, first, began_s, blocks[0])
         return winner
 
     def _may_hedge(self, seat: Seat, rival: Seat, size_bytes: int) -> bool:
@@ -190,10 +198,10 @@ class Search:
         except GridError as trouble:
             return trouble
 
-    async def _judged(self, seat: Seat, result: Begun | GridError, began_s: float) -> Begun | None:
+    async def _judged(self, seat: Seat, result: Begun | GridError, began_s: float, block: Block) -> Begun | None:
         if isinstance(result, Begun):
             return result
-        await self.failed(seat, result, began_s)
+        await self.failed(seat, result, began_s, block)
         return None
 
 
