@@ -1,9 +1,10 @@
 """How fast debts are paid: N objects that are owed to a grid, and the real index, spool, coats and keepers until none is.
 
-The objects are written first, while nobody pays. Prints one JSON line per kind of grid: objects and bytes per second, and processor
+The `s3` grid is at a Holdfast with a single folder, in a process of its own on loopback. The objects are written first, while
+nobody pays. Prints one JSON line per kind of grid: objects and bytes per second, and processor
 time of this process per object.
 
-    python -m bench.catchup [--objects 100000] [--size 4096] [--deletes] [--grids memory folder] [--data DIR] [--profile]
+    python -m bench.catchup [--objects 100000] [--size 4096] [--deletes] [--grids memory folder s3] [--data DIR] [--profile]
 """
 
 import argparse
@@ -13,20 +14,22 @@ import json
 import pstats
 import shutil
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import uvloop
 
 from bench import machine
 from bench.figures import rounded
+from bench.servers import provider
+from holdfast.app import build_grid
 from holdfast.clock import SystemClock
+from holdfast.config.notation import Secret
+from holdfast.config.settings import GridSettings
 from holdfast.copies.site import PolicyTerms, Seat, Site
 from holdfast.events import Teller
-from holdfast.grids.folder import FolderGrid
 from holdfast.grids.grid import Grid
-from holdfast.grids.memory import MemoryGrid
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.keepers.catchup import LANES, CatchUp
 from holdfast.keepers.probe import attach_all
@@ -131,8 +134,9 @@ async def paid_off(site: Site, teller: Teller, profile: bool) -> tuple[float, fl
     return wall_s, cpu_s
 
 
-async def measure(place: Grid, data: Path, arguments: argparse.Namespace) -> dict[str, object]:
+async def measure(grid: GridSettings, data: Path, arguments: argparse.Namespace) -> dict[str, object]:
     """One kind of grid."""
+    place = build_grid(grid, data, clock=SystemClock(), teller=Teller())
     async with site_on(data, place) as (site, store, teller):
         began_s = time.perf_counter()
         await write(store, arguments.objects, arguments.size)
@@ -153,9 +157,23 @@ async def measure(place: Grid, data: Path, arguments: argparse.Namespace) -> dic
     return {"grid": place.name, "objects": arguments.objects, "size": arguments.size, **rounded(figures)}
 
 
-def build(kind: str, data: Path) -> Grid:
-    """A grid of this kind."""
-    return FolderGrid(kind, data / "grid", clock=SystemClock()) if kind == "folder" else MemoryGrid(kind)
+@contextmanager
+def built(kind: str, data: Path) -> Iterator[GridSettings]:
+    """The settings of a grid of this kind; for `s3`, with a server that runs meanwhile."""
+    if kind != "s3":
+        yield GridSettings(name=kind, url="memory:" if kind == "memory" else "folder:grid")
+        return
+    with provider(data / "provider") as server:
+        host, port = server.account.address
+        yield GridSettings(
+            name=kind,
+            url="s3://bench-grid",
+            endpoint=f"http://{host}:{port}",
+            provider="holdfast",
+            access_key=Secret(server.account.access_key),
+            secret_key=Secret(server.account.secret_key),
+            create_buckets=True,
+        )
 
 
 def main() -> None:
@@ -166,7 +184,7 @@ def main() -> None:
     parser.add_argument(
         "--deletes", action="store_true", help="delete everything afterwards, and let that be paid, too"
     )
-    parser.add_argument("--grids", nargs="+", default=["memory", "folder"])
+    parser.add_argument("--grids", nargs="+", default=["memory", "folder", "s3"])
     parser.add_argument("--data", type=Path, default=Path("build/bench"))
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
@@ -176,7 +194,8 @@ def main() -> None:
         shutil.rmtree(data, ignore_errors=True)
         data.mkdir(parents=True)
         try:
-            print(json.dumps(uvloop.run(measure(build(kind, data), data, arguments))), flush=True)
+            with built(kind, data) as grid:
+                print(json.dumps(uvloop.run(measure(grid, data, arguments))), flush=True)
         finally:
             shutil.rmtree(data, ignore_errors=True)
 

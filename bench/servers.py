@@ -68,6 +68,20 @@ def holdfast(data: Path, workers: int) -> Iterator[Running]:
 
 
 @contextlib.contextmanager
+def provider(data: Path) -> Iterator[Running]:
+    """Holdfast over a single folder, as the S3 server that a grid is at."""
+    port = free_port()
+    config = data.parent / "provider.toml"
+    config.write_text(
+        f'data = "{data.absolute()}"\n[server]\nlisten = "127.0.0.1:{port}"\nadmin = ""\n[log]\nlevel = "error"\n'
+        '[[grid]]\nname = "disk"\nurl = "folder:disk"\n'
+    )
+    command = [str(Path(sys.executable).parent / "holdfast"), "serve", "--config", str(config)]
+    with _process(command, data, port, {"HOLDFAST_ACCESS_KEY": _ACCESS_KEY, "HOLDFAST_SECRET_KEY": _SECRET_KEY}) as pid:
+        yield Running("provider", pid, _account(port), HOLDFAST_DURABILITY, lambda: 0, ours=True)
+
+
+@contextlib.contextmanager
 def bare(data: Path) -> Iterator[Running]:
     """Constant bytes from uvloop and httptools."""
     port = free_port()

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from holdfast.clock import SystemClock
-from holdfast.errors import S3Error
+from holdfast.errors import S3Error, Unavailable
 from holdfast.events import Teller
 from holdfast.grids.folder import FolderGrid
 from holdfast.grids.grid import Capabilities, Download, Grid, Held, Label, Source, Staged
 from holdfast.grids.memory import MemoryGrid
-from holdfast.limits import AHEAD_BODIES, AHEAD_BYTES, BLOCK_BYTES
+from holdfast.health.breaker import State
+from holdfast.limits import AHEAD_BODIES, AHEAD_BYTES, BLOCK_BYTES, BREAKER_ROW
 from holdfast.model import Checksum, Facts, Place, Presence, Span, WriteCondition
 from holdfast.s3 import Expected, PutObject
 from holdfast.testing.faults import Fault, FaultGrid, Kind
@@ -21,6 +22,7 @@ from holdfast.wrappers import deadline
 from holdfast.wrappers.breaker import Breakers
 from holdfast.wrappers.coats import put_on
 from tests.engine import BUCKET, Bytes, Engine, engine
+from tests.promises.troubled import LeapClock
 
 SIZE = AHEAD_BYTES + 3
 BODY = os.urandom(SIZE)
@@ -430,6 +432,26 @@ def test_bodies_that_arrive_do_not_take_all_turns_of_a_grid(tmp_path: Path) -> N
                 assert made.site.seats["a"].arriving <= AHEAD_BODIES
                 waiting.set()
             assert len(await a.list(BUCKET)) == AHEAD_BODIES + more
+
+    asyncio.run(main())
+
+
+def test_a_grid_that_does_not_answer_writes_is_not_the_first_to_be_written_to(tmp_path: Path) -> None:
+    async def main() -> None:
+        clock, teller = LeapClock(), Teller()
+        metered = {name: MeteredGrid(name) for name in ("a", "b")}
+        breakers = {name: Breakers(name, clock=clock, teller=teller) for name in metered}
+        coated = [put_on(grid, breakers=breakers[name], clock=clock, teller=teller) for name, grid in metered.items()]
+        async with engine(tmp_path, coated, ack=1, clock=clock) as made:
+            for _ in range(BREAKER_ROW):
+                attempt = breakers["a"].begin("write", "publish", Place(BUCKET, "k"))
+                clock.leap(1.0)
+                attempt.failed(Unavailable("a", "publish", "silent"))
+            assert breakers["a"].state("write") is not State.CLOSED
+            for size in (9, SIZE):
+                await made.store.put_object(ask(), Arrival(BODY[:size]))
+                assert await made.copies("k") == {"b"}
+            assert metered["a"].stagings == 0
 
     asyncio.run(main())
 

@@ -78,6 +78,13 @@ class Seat:
         return self.grid.name
 
     @property
+    def takes_writes(self) -> bool:
+        """Whether it is among the first to be asked to hold a write: it is there, answers writes, and is not demoted for them."""
+        known = self.breakers
+        well = known is None or (known.state("write") is State.CLOSED and not known.demoted("write"))
+        return well and self.state is GridState.UP
+
+    @property
     def use(self) -> Use:
         """What an operator decided about it."""
         return self.breakers.use if self.breakers is not None else Use.AUTO

@@ -34,12 +34,13 @@ def outage(detail: str) -> S3Error:
 
 def candidates_of(site: Site, policy: Redundancy, ahead: Ahead | None = None) -> list[int]:
     """Grids of a policy in the order in which they are asked to hold a write: those that have its bytes already, those that
-    are up, the others; those that failed while the body arrived come last."""
+    take writes well, those that are up, the others; those that failed while the body arrived come last."""
 
-    def rank(number: int) -> tuple[bool, bool, bool]:
+    def rank(number: int) -> tuple[bool, bool, bool, bool]:
         has = ahead is not None and ahead.has(number)
         failed = ahead is not None and number in ahead.failed
-        return failed, not has, not is_up(site, number)
+        seat = site.seat(number)
+        return failed, not has, seat is None or not seat.takes_writes, not is_up(site, number)
 
     return sorted(policy.grids, key=rank)
 

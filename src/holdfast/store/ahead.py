@@ -17,7 +17,7 @@ from holdfast.copies.site import Seat, Site
 from holdfast.errors import GridError
 from holdfast.grids.grid import Label, Staged
 from holdfast.limits import AHEAD_BODIES, AHEAD_BYTES, PUT_BYTES
-from holdfast.model import GridState, Place, Redundancy
+from holdfast.model import Place, Redundancy
 from holdfast.s3 import PutObject
 from holdfast.spool.incoming import Incoming
 
@@ -111,9 +111,9 @@ async def staging_ahead(
 
 
 def _candidates(site: Site, policy: Redundancy) -> tuple[int, list[Seat]]:
-    """The remote grids of the policy that are up, in its order, and at how many of them the body is to be staged: as many as are
-    among those that acknowledge first."""
-    seats = [seat for number in policy.grids if (seat := site.seat(number)) is not None and seat.state is GridState.UP]
+    """The remote grids of the policy that take writes well, in its order, and at how many of them the body is to be staged: as
+    many as are among those that acknowledge first. A grid on trial is not tried for as long as a client takes."""
+    seats = [seat for number in policy.grids if (seat := site.seat(number)) is not None and seat.takes_writes]
     first = [seat for seat in seats[: policy.ack] if not seat.grid.capabilities.local]
     remote = [seat for seat in seats if not seat.grid.capabilities.local and seat.arriving < AHEAD_BODIES]
     return min(len(first), len(remote)), remote
