@@ -209,7 +209,11 @@ S3_PART_RETRY_S: Final = 0.2
 S3_PART_S: Final = 10.0
 """Time to the answer for a part beside what its bytes may take (GRID_STAGE_BYTES_S)."""
 S3_ABORT_S: Final = 1.0
-"""How long the end of an upload that failed is waited for; what is left then the provider's lifecycle rules remove."""
+"""How long the end of an upload that failed is waited for; what is left then is swept."""
+S3_SWEEP: Final = 20
+"""Uploads that a crash left behind which are aborted in one go: the probe waits for it."""
+S3_SWEEP_S: Final = 3600.0
+"""Interval at which they are looked for; they are as old as FOLDER_LEFTOVER_AGE_S before they are."""
 S3_REPLY_BYTES: Final = 8 * MIB
 """Largest XML reply: a listing of 1,000 keys of 3,072 escaped bytes."""
 S3_IDENTITY_S: Final = 10.0

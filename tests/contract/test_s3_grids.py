@@ -54,6 +54,7 @@ RCLONE_LACKS = {
     "hard_keys_are_kept": "its directory can hold `.holdfast` or `.holdfast/identity`, not both",
     "a_key_may_be_the_beginning_of_another": "its directory can hold `a` or `a/b`, not both",
     "delete_spares_the_neighbours": "its directory can hold `a` or `a/b`, not both",
+    "many_at_once_all_arrive": "it answers 500 now and then when directories are made and removed at the same time",
     "readers_and_writers_do_not_mix": "it breaks off reads of a file that is being replaced: an error, never a mixture",
     "lists_are_in_byte_order": "its directory can hold `a` or `a/x`, not both",
 }

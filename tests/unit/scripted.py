@@ -56,6 +56,10 @@ def error(status: int, code: str, message: str = "told by the script", **headers
     return reply(status, body, headers={"content-type": "application/xml", **headers})
 
 
+_LOOKS = ("list-type=2&max-keys=10&prefix=", "max-uploads=")
+"""Queries that are part of being attached."""
+
+
 class Scripted:
     """The server. Use within `serving`."""
 
@@ -64,6 +68,8 @@ class Scripted:
         self.reactions: list[Reaction | Callable[[Seen], Reaction]] = []
         self.identity = b""
         self.bucket_missing = False
+        self.uploads = b""
+        """What the listing of multipart uploads has in it."""
         self.origin = ""
         self.connections = 0
 
@@ -107,11 +113,13 @@ class Scripted:
         return reaction.end == "keep"
 
     def _about_identity(self, target: str) -> bool:
-        return ".holdfast/identity" in target or "list-type=2&max-keys=10&prefix=" in target
+        return ".holdfast/identity" in target or any(query in target for query in _LOOKS)
 
     def _identify(self, request: Seen) -> Reaction:
         if self.bucket_missing:
             return error(404, "NoSuchBucket")
+        if "max-uploads" in request.target:
+            return reply(200, b"<ListMultipartUploadsResult>" + self.uploads + b"</ListMultipartUploadsResult>")
         if "list-type" in request.target:
             return reply(200, b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
         if request.method == "PUT":

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -432,6 +433,29 @@ def test_an_upload_that_cannot_be_staged_is_aborted() -> None:
             return script.asked
 
     assert any(line.startswith("DELETE") and "uploadId=u1" in line for line in asyncio.run(run()))
+
+
+def test_uploads_that_a_crash_left_behind_are_aborted_and_younger_ones_are_not() -> None:
+    upload = "<Upload><Key>{}</Key><UploadId>{}</UploadId><Initiated>{}</Initiated></Upload>"
+    now = datetime.now(UTC)
+
+    async def run() -> list[str]:
+        async with serving() as script, attached(script, "s3://bucket/dir") as grid:
+            identity = await grid.attach(script.identity.split()[0].decode())
+            script.uploads = "".join(
+                [
+                    upload.format("dir/photos/a", "old", (now - timedelta(days=2)).isoformat()),
+                    upload.format("dir/photos/b", "young", (now - timedelta(hours=2)).isoformat()),
+                    upload.format("theirs", "foreign", (now - timedelta(days=2)).isoformat()),
+                ]
+            ).encode()
+            grid._uploads._used.clear()
+            script.then(reply(204))
+            await grid.attach(identity)
+            await grid.attach(identity)
+            return script.asked
+
+    assert asyncio.run(run()) == ["DELETE /bucket/dir/photos/a?uploadId=old"]
 
 
 # --- what can be learnt from a refusal ---

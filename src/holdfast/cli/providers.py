@@ -29,8 +29,8 @@ secret_key = "file:/etc/holdfast/other.secret"
 ```
 
 Put a provider to the contract before it is trusted with a copy: `holdfast certify s3://trial --endpoint https://s3.other.example
---provider ceph`. Set a lifecycle rule that removes incomplete multipart uploads after some days: what a crash left behind costs
-otherwise; and one that removes old versions, where versions are kept.
+--provider ceph`. What a crash leaves of multipart uploads is aborted after a day; a lifecycle rule for incomplete uploads does it also where Holdfast
+does not come any more. Where versions are kept, set one that removes old versions.
 
 The key needs permission to list the bucket and to get, put and delete its objects; to create buckets only with `create_buckets`.
 

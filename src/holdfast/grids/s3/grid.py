@@ -90,7 +90,12 @@ class S3Grid:
         self._uploads = Uploads(self._requester, self._room, clock=clock)
 
     async def attach(self, known: str) -> str:
-        return await self._identity.attach(known)
+        identity = await self._identity.attach(known)
+        if identity == known:
+            spot = self._location.identity
+            asked = self._asked("sweep", Place("", ""), spot)
+            await self._uploads.sweep(asked, spot.bucket, self._location.base)
+        return identity
 
     # --- writing ---
 
@@ -101,10 +106,10 @@ class S3Grid:
             asked = self._asked("stage", place, spot)
             await self._identity.claim()
             try:
-                upload = await self._uploads.stage(asked, spot, source, headers)
+                upload = await self._uploads.stage(asked, spot, source, headers, self._location.base)
             except NoBucket as missing:
                 await self._make_bucket(spot, missing)
-                upload = await self._uploads.stage(asked, spot, source, headers)
+                upload = await self._uploads.stage(asked, spot, source, headers, self._location.base)
             return _Staged(place, headers, upload=upload, pending_bytes=source.size // S3_COMPOSE)
         if source.data is not None:
             return _Staged(place, headers, data=source.data)

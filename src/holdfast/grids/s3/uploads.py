@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
+from urllib.parse import unquote_plus
 
 from holdfast.clock import Clock
 from holdfast.errors import Corrupt, GridError, Reason, Refused, Unavailable
@@ -16,11 +17,13 @@ from holdfast.grids.grid import Source
 from holdfast.grids.s3.connection import Body, Pieces
 from holdfast.grids.s3.location import Spot
 from holdfast.grids.s3.quirks import Quirks
-from holdfast.grids.s3.replies import Asked, reply_tree
+from holdfast.grids.s3.replies import Asked, iso_ms, reply_tree
 from holdfast.grids.s3.requests import Request, Requester
 from holdfast.grids.sources import gone
 from holdfast.limits import (
+    FOLDER_LEFTOVER_AGE_S,
     GRID_STAGE_BYTES_S,
+    LIST_PAGE,
     MIB,
     S3_ABORT_S,
     S3_PART_BYTES,
@@ -29,6 +32,8 @@ from holdfast.limits import (
     S3_PART_S,
     S3_PART_TRIES,
     S3_PARTS,
+    S3_SWEEP,
+    S3_SWEEP_S,
 )
 from holdfast.model import Value
 from holdfast.xml import document, element
@@ -104,8 +109,42 @@ class Uploads:
         self._requester = requester
         self._room = room
         self._clock = clock
+        self._used: dict[tuple[str, str], float] = {}
+        """Buckets and beginnings of names that were staged to, and when their leftovers are to be looked for."""
 
-    async def stage(self, asked: Asked, spot: Spot, source: Source, headers: dict[str, str]) -> Upload:
+    async def sweep(self, asked: Asked, bucket: str, base: str) -> None:
+        """Abort what crashes left behind, in the place's own bucket or in one of those that were staged to; a few at a time, and
+        not for long. Never fails: it is looked for again."""
+        now_s = self._clock.monotonic_s()
+        self._used.setdefault((bucket, base), float("-inf"))
+        where = min(self._used, key=lambda one: self._used[one])
+        if now_s < self._used[where]:
+            return
+        self._used[where] = now_s + S3_SWEEP_S
+        try:
+            async with asyncio.timeout(S3_ABORT_S):
+                if await self._sweep(asked, *where):
+                    self._used[where] = now_s
+        except (GridError, TimeoutError):
+            return
+
+    async def _sweep(self, asked: Asked, bucket: str, base: str) -> bool:
+        """True when there is more to do at once."""
+        query = (("uploads", ""), ("prefix", base), ("encoding-type", "url"), ("max-uploads", str(LIST_PAGE)))
+        headers, body = await self._requester.ask(asked, Request("GET", Spot(bucket, ""), query))
+        tree = reply_tree(asked, body, headers, "ListMultipartUploadsResult", now_ms=self._clock.now_ms())
+        before_ms = self._requester.now_ms() - FOLDER_LEFTOVER_AGE_S * 1000
+        old = []
+        for item in tree.all("Upload"):
+            begun_ms, name = iso_ms(item.get("Initiated") or ""), item.get("Key") or ""
+            name = unquote_plus(name) if tree.get("EncodingType") == "url" else name
+            if begun_ms is not None and begun_ms < before_ms and name.startswith(base):
+                old.append((name, item.get("UploadId") or ""))
+        for name, upload_id in old[:S3_SWEEP]:
+            await self.abort(asked, Spot(bucket, name), upload_id)
+        return len(old) > S3_SWEEP
+
+    async def stage(self, asked: Asked, spot: Spot, source: Source, headers: dict[str, str], base: str) -> Upload:
         """Bring a body to the provider, invisibly. Raises GridError, and then nothing of it is left."""
         size = part_bytes(source.size, self._requester.quirks)
         if size > self._requester.quirks.part_bytes_max:
@@ -118,6 +157,7 @@ class Uploads:
                 key=asked.place.key,
             )
         upload_id = await self._begin(asked, spot, headers)
+        self._used.setdefault((spot.bucket, base), float("-inf"))
         try:
             bring = self._held if size <= S3_PART_HELD_BYTES else self._through
             etags = await bring(asked, spot, upload_id, source, size)
@@ -138,7 +178,7 @@ class Uploads:
         return upload_id
 
     async def abort(self, asked: Asked, spot: Spot, upload_id: str) -> None:
-        """Forget an upload. Never fails: what is left the provider's lifecycle rules remove."""
+        """Forget an upload. Never fails: what is left is swept."""
         try:
             async with asyncio.timeout(S3_ABORT_S):
                 await self._requester.ask(asked, Request("DELETE", spot, (("uploadId", upload_id),)))
