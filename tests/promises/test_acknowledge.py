@@ -14,6 +14,7 @@ from holdfast.model import Facts, Place
 from holdfast.s3 import PutObject
 from holdfast.testing.faults import Fault, FaultGrid, Kind
 from tests.engine import BUCKET, Bytes, Engine, engine
+from tests.promises.troubled import Troubled
 
 LARGE = os.urandom(BLOCK_BYTES + 7)
 BODIES = [b"small", LARGE]
@@ -148,5 +149,31 @@ def test_small_writes_are_bounded_like_large_ones_while_no_grid_can_be_reached(t
             made.site._looked_s = float("-inf")
             await made.put("again", b"x")
             assert await made.read("k0") == bytes(10_000)
+
+    asyncio.run(main())
+
+
+def test_a_policy_that_refuses_outages_takes_nothing_while_a_grid_answers_and_cannot_write(tmp_path: Path) -> None:
+    """A read-only or full grid is there when it is asked who it is. The first writes find out; the others are refused before."""
+
+    async def main() -> None:
+        troubled = Troubled()
+        async with troubled.engine(tmp_path, ack=2, accept=False) as made:
+            assert await put(made, b"before") == "ok"
+            await troubled.converge(made)
+            troubled.faults["b"].inject(Fault(Kind.FULL), "stage", "publish")
+            for number in range(20):
+                assert await put(made, b"%d" % number) == "ServiceUnavailable"
+                troubled.clock.leap(0.5)
+            known = await made.read("k")
+            assert await put(made, b"refused") == "ServiceUnavailable"
+            assert await made.read("k") == known
+            with pytest.raises(S3Error, match="ServiceUnavailable"):
+                await made.delete("k")
+            troubled.heal()
+            await troubled.converge(made)
+            assert await put(made, b"after") == "ok"
+            assert await made.copies("k") == {"a", "b"}
+            assert await made.read("k") == b"after"
 
     asyncio.run(main())

@@ -212,7 +212,10 @@ def meaning(settings: Settings, name: str) -> str:
     if len(terms.grids) == 1:
         held = f"{grids} holds"
     if terms.outage == "refuse":
-        return f"A write is acknowledged when {held} it; while too few can be reached, writes get 503 and nothing is taken."
+        return (
+            f"A write is acknowledged when {held} it; while too few can be reached, writes get 503. One that was under way when "
+            "a grid failed gets 503, too, and may have been taken."
+        )
     return (
         f"A write is acknowledged when {held} it; while too few can be reached, it is acknowledged from the spool "
         "on this machine and paid on their return."

@@ -79,10 +79,13 @@ class Seat:
 
     @property
     def takes_writes(self) -> bool:
-        """Whether it is among the first to be asked to hold a write: it is there, answers writes, and is not demoted for them."""
-        known = self.breakers
-        well = known is None or (known.state("write") is State.CLOSED and not known.demoted("write"))
-        return well and self.state is GridState.UP
+        """Whether it is among the first to be asked to hold a write: it is not demoted for writes, either."""
+        return self.writable and (self.breakers is None or not self.breakers.demoted("write"))
+
+    @property
+    def writable(self) -> bool:
+        """Whether a write may well count on it: it is there, and did not fail to write just now."""
+        return self.state is GridState.UP and (self.breakers is None or self.breakers.state("write") is State.CLOSED)
 
     @property
     def use(self) -> Use:

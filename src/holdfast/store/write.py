@@ -10,7 +10,7 @@ from holdfast.index.interface import NewVersion, Written
 from holdfast.limits import LEASE_S
 from holdfast.model import Facts, Layout, Redundancy, Version, WriteCondition, replace
 from holdfast.s3 import Body, ObjectPut, PutObject
-from holdfast.store.acknowledge import Acknowledgement, candidates_of, is_up, outage
+from holdfast.store.acknowledge import Acknowledgement, candidates_of, outage
 from holdfast.store.ahead import Ahead, staging_ahead
 from holdfast.store.receive import Received, receive
 
@@ -62,13 +62,15 @@ async def commit_body(
 
 
 def check_outage(site: Site, bucket: str) -> Redundancy:
-    """The policy of a bucket, once it is clear that it takes writes now: `outage = "refuse"` needs `ack` grids."""
+    """The policy of a bucket, once it is clear that it takes writes now: `outage = "refuse"` needs `ack` grids that can be
+    reached and have not just failed to write."""
     policy = site.redundancy(bucket)
     if not policy.accept_outage:
-        reachable = [number for number in policy.grids if is_up(site, number)]
+        seats = [site.seat(number) for number in policy.grids]
+        reachable = [seat for seat in seats if seat is not None and seat.writable]
         if len(reachable) < policy.ack:
             raise outage(
-                f"policy {policy.name}: {len(reachable)} grids are reachable and {policy.ack} must hold a write"
+                f"policy {policy.name}: {len(reachable)} grids can be written to and {policy.ack} must hold a write"
             )
     return policy
 
