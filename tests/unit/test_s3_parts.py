@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.clock import SystemClock
+from holdfast.config.check import warnings
 from holdfast.config.load import read
 from holdfast.config.notation import Secret
 from holdfast.config.settings import PROVIDERS as NAMES
@@ -303,6 +304,25 @@ def test_secrets_are_never_shown(tmp_path: Path) -> None:
         if name.endswith("_key")
     }
     assert shown == {"access_key": "env:ID", "secret_key": "***"}
+
+
+@pytest.mark.parametrize(
+    ("line", "warned"),
+    [
+        ('endpoint = "http://s3.example"', "over http whoever is on the way can read the objects"),
+        ('endpoint = "http://127.0.0.1:9000"', ""),
+        ('endpoint = "http://127.0.0.1.example"', "over http whoever is on the way can read the objects"),
+        ('endpoint = "https://s3.example"', ""),
+        ('secret_key = "written here"', "its secret key stands in the configuration"),
+        ('secret_key = "env:SECRET"', ""),
+    ],
+)
+def test_what_is_possible_and_unwise_is_a_warning(tmp_path: Path, line: str, warned: str) -> None:
+    file = tmp_path / "holdfast.toml"
+    file.write_text(f'data = "{tmp_path}"\n[[grid]]\nname = "x"\nurl = "s3://b"\n{line}\n')
+    found = [text for text in warnings(read(file, {}).settings) if text.startswith("grid x")]
+    assert bool(found) is bool(warned)
+    assert all(warned in text for text in found)
 
 
 def test_keys_of_amazon_are_not_given_to_others() -> None:
