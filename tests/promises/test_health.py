@@ -17,10 +17,12 @@ from holdfast.grids.grid import Download
 from holdfast.grids.memory import MemoryGrid
 from holdfast.health.breaker import State
 from holdfast.health.standing import Use
+from holdfast.index.interface import Payment
 from holdfast.keepers.pins import Pins
 from holdfast.keepers.probe import Probe
 from holdfast.limits import (
     BLOCK_BYTES,
+    BREAKER_TRIAL_MAX_S,
     BREAKER_TRIAL_S,
     BROWNOUT_ATTEMPTS,
     CLEAR_S,
@@ -758,6 +760,32 @@ def test_a_probe_does_not_take_staging_for_proof_that_writes_work(tmp_path: Path
             troubled.clock.leap(PROBE_WRITE_S)
             await probe.step()
         assert health(made, "a").state("write") is State.TRIAL
+
+    play(tmp_path, scene)
+
+
+def test_a_worker_that_is_owed_nothing_believes_the_one_that_paid(tmp_path: Path) -> None:
+    async def scene(troubled: Troubled, made: Engine) -> None:
+        """Its own breaker would stay open for ever: it has nothing to try the grid with."""
+        troubled.faults["a"].inject(Fault(Kind.FULL), "stage", "publish")
+        for number in range(3):
+            await made.put(f"new {number}", BODY)
+            await made.settle(rounds=2)
+            troubled.clock.leap(2.0)
+        assert health(made, "a").state("write") is State.OPEN
+        probe = Probe(made.site, _seat(made))
+        troubled.clock.leap(BREAKER_TRIAL_MAX_S * 2)
+        await probe.step()
+        assert health(made, "a").state("write") is State.TRIAL, "it is owed something, so that is what tries it"
+        troubled.heal()
+        number = made.site.seats["a"].number
+        while debts := await made.site.index.claim(
+            number, holder="another worker", now_ms=made.site.clock.now_ms(), lease_until_ms=1 << 60, limit=9
+        ):
+            await made.site.index.settle([Payment(debt, "etag") for debt in debts])
+        await probe.step()
+        assert health(made, "a").state("write") is State.CLOSED
+        assert ("a", "closed") in moves(troubled)
 
     play(tmp_path, scene)
 

@@ -29,7 +29,7 @@ from holdfast.limits import (
     PROBE_S,
     PROBE_WRITE_S,
 )
-from holdfast.model import Place, Version
+from holdfast.model import GridState, Place, Version
 from holdfast.wrappers.breaker import Group
 
 _CANARY = b"A few bytes to find out whether this grid takes any. Nobody sees them, and they are gone in a moment.\n"
@@ -60,6 +60,8 @@ class Probe:
             if self._now_s() - self._read_s >= PROBE_READ_S or not self._at_ease("read"):
                 self._read_s = self._now_s()
                 await self.read()
+            if not (self._at_ease("write") and self._at_ease("delete")):
+                await self._relieve()
             if self._now_s() - self._wrote_s >= PROBE_WRITE_S and self._at_ease("write"):
                 self._wrote_s = self._now_s()
                 await self.write()
@@ -73,6 +75,13 @@ class Probe:
 
     def _at_ease(self, group: Group) -> bool:
         return self._seat.breakers is None or self._seat.breakers.at_ease(group)
+
+    async def _relieve(self) -> None:
+        """A breaker is tried by what the grid is owed. When that is nothing, another worker paid it, and the grid can be written."""
+        sums = await self._site.index.sums()
+        owed = any(row.grid == self._seat.number and row.debts for row in sums)
+        if not owed and self._seat.breakers is not None and self._seat.state is GridState.UP:
+            self._seat.breakers.relieve()
 
     async def read(self) -> None:
         """Read the first block of a copy. What comes of it is evidence like that of any read."""

@@ -36,6 +36,10 @@ Group = Literal["read", "write", "list", "delete"]
 GROUPS: Final[tuple[Group, ...]] = ("read", "write", "list", "delete")
 
 
+_OWED: Final[tuple[Group, ...]] = ("write", "delete")
+"""What catch-up does."""
+
+
 class _Side:
     """One class of operations at one grid."""
 
@@ -127,6 +131,14 @@ class Breakers:
         now_s = self._clock.monotonic_s()
         for side in self._sides.values():
             side.breaker.hint(now_s)
+
+    def relieve(self) -> None:
+        """Nothing is owed to the grid any more, so somebody wrote there: whoever has nothing to try it with believes that."""
+        now_s = self._clock.monotonic_s()
+        for group in _OWED:
+            breaker = self._sides[group].breaker
+            if self.use is Use.AUTO and breaker.state(now_s) is State.TRIAL and breaker.answered(Pass.LAST, now_s):
+                self._tell(group, State.CLOSED, "all that was owed to it was paid")
 
     def pin(self, use: Use) -> None:
         """Do as an operator says from now on. What was held against the grid is forgotten."""
