@@ -83,7 +83,10 @@ async def commit(site: Site, version: NewVersion, upload_id: str = "", ahead: Ah
     change, candidates = replace(version, owes=policy.grids), list[int]()
     if policy.ack:
         candidates = candidates_of(site, policy, ahead)
-        change = _claiming(site, change, tuple(candidates[: policy.ack]))
+        # A grid that is down when an outage is accepted will not be waited for: its debt is catch-up's from the beginning.
+        wanted = candidates[: policy.ack]
+        claims = [number for number in wanted if is_up(site, number) or not policy.accept_outage]
+        change = _claiming(site, change, tuple(claims))
     written = await (site.index.complete_upload(upload_id, change) if upload_id else _put(site, change))
     if written.released:
         await site.spool.release(written.released)
