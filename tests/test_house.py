@@ -27,7 +27,7 @@ LEVELS: list[set[str]] = [
 ]
 """Rooms from top to bottom. A room imports itself and what is below it; the floor may import the floor."""
 FLOOR = LEVELS[-1]
-ABOVE_ALL = {"app", "cli", "testing", "console", "client"}
+ABOVE_ALL = {"app", "cli", "testing", "console", "client", "__main__"}
 """May import everything, and nothing below imports them."""
 
 DOORS: dict[str, tuple[str, ...]] = {
@@ -133,7 +133,7 @@ def forbidden_imports(path: Path) -> Iterator[str]:
 
 
 def test_every_module_is_in_a_known_room() -> None:
-    known = set().union(*LEVELS) | ABOVE_ALL | {"__init__", "__main__"}
+    known = set().union(*LEVELS) | ABOVE_ALL | {"__init__"}
     assert {room_of(name_of(path)) for path in modules()} <= known
 
 

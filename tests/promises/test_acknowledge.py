@@ -9,8 +9,9 @@ import pytest
 from holdfast.clock import SystemClock
 from holdfast.errors import S3Error
 from holdfast.grids.memory import MemoryGrid
+from holdfast.index.interface import NewVersion, Written
 from holdfast.limits import BLOCK_BYTES
-from holdfast.model import Facts, Place
+from holdfast.model import Facts, GridState, Place
 from holdfast.s3 import PutObject
 from holdfast.testing.faults import Fault, FaultGrid, Kind
 from tests.engine import BUCKET, Bytes, Engine, engine
@@ -175,5 +176,50 @@ def test_a_policy_that_refuses_outages_takes_nothing_while_a_grid_answers_and_ca
             assert await put(made, b"after") == "ok"
             assert await made.copies("k") == {"a", "b"}
             assert await made.read("k") == b"after"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("ack", [1, 2])
+def test_what_was_acknowledged_while_all_grids_were_down_is_paid_as_soon_as_they_are_back(
+    tmp_path: Path, ack: int
+) -> None:
+    """The write claimed debts that it then had no use for: nobody may wait for their leases to run out, no later write either."""
+
+    async def main() -> None:
+        pair = grids()
+        async with engine(tmp_path, pair, ack=ack) as made:
+            for grid in pair:
+                grid.inject(Fault(Kind.REFUSE))
+            await made.probe()
+            assert await put(made, b"small") == "ok"
+            assert await put(made, b"newer") == "ok"
+            for grid in pair:
+                grid.heal()
+            await made.probe()
+            assert await made.settle() == 0
+            assert await made.copies("k") == {"a", "b"}
+
+    asyncio.run(main())
+
+
+def test_a_grid_that_falls_silent_between_the_commit_and_its_turn_keeps_no_lease(tmp_path: Path) -> None:
+    async def main() -> None:
+        a, b = grids()
+        async with engine(tmp_path, (a, b), ack=1) as made:
+            down = made.site.seats["a"]
+            commit = made.site.index.put
+
+            async def commit_and_lose(change: NewVersion) -> Written:
+                written = await commit(change)
+                down.state = GridState.DOWN
+                return written
+
+            made.site.index.put = commit_and_lose  # type: ignore[method-assign]
+            assert await put(made, b"small") == "ok"
+            assert await made.copies("k") == {"b"}
+            down.state = GridState.UP
+            assert await made.settle() == 0
+            assert await made.copies("k") == {"a", "b"}
 
     asyncio.run(main())

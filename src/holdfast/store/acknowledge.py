@@ -96,6 +96,7 @@ class Acknowledgement:
         """Make one grid hold the version, or see it held by whoever pays there now; then note the outcome."""
         site, change, written = self._site, self._change, self._written
         if self._policy.accept_outage and not is_up(site, number):
+            await self._leave(number)
             self._outcomes[number] = "down"
             return
         first = number in written.claimed and number not in self._outcomes
@@ -127,6 +128,13 @@ class Acknowledgement:
         self._outcomes[number] = "held" if outcome.holds else outcome.reason
         if outcome.doubt:
             self._doubtful.append(number)
+
+    async def _leave(self, number: int) -> None:
+        """Give a debt back that our commit claimed and that we shall not pay: else it would wait for its lease to end, and the
+        next write of the key for it."""
+        if number in self._written.claimed and number not in self._outcomes:
+            now_ms = self._site.clock.now_ms()
+            await self._site.index.postpone([Delay(self._own_debt(number), now_ms, "the grid is down", False)])
 
     async def _found(self, number: int) -> str:
         """The outcome at a grid that is not owed the key: it holds what is current, unless it was replaced meanwhile."""
