@@ -48,7 +48,8 @@ from holdfast.serve.gateway import Gateway
 from holdfast.serve.http import Bounds, S3Server
 from holdfast.serve.log import Log, Outlet, bridge, tell_of_loop_errors
 from holdfast.serve.metrics import Gauges, Publisher, Tally
-from holdfast.serve.status import Endpoint, Watch, endpoint_path, health_gauges, node_name
+from holdfast.serve.standings import health_gauges
+from holdfast.serve.status import Endpoint, Watch, endpoint_path, node_name
 from holdfast.serve.tls import Tls
 from holdfast.serve.workers import listen, supervise, until_stopped
 from holdfast.spool.spool import Spool

@@ -335,7 +335,7 @@ def test_a_debt_that_nobody_can_pay_is_told_as_stuck_with_its_reason(tmp_path: P
                 clock.leap(200.0)
             number = made.site.seats["a"].number
             [stuck] = await made.site.index.stuck(number, limit=10)
-            assert (stuck.key, "no copy is known" in stuck.reason) == ("lost", True)
+            assert (stuck.key, "no intact copy can be reached (a: not there)" in stuck.reason) == ("lost", True)
             await made.put("lost", b"found again")
             await made.converge()
             assert await made.site.index.stuck(number, limit=10) == ()

@@ -23,7 +23,8 @@ from holdfast.limits import BROWNOUT_ATTEMPTS, CATCHUP_LATE_S, CATCHUP_TOLD_S, G
 from holdfast.model import Bucket, Facts, Place
 from holdfast.serve.admin import AdminServer, Readiness, application
 from holdfast.serve.metrics import Gauges, Publisher, Tally
-from holdfast.serve.status import Watch, health_gauges
+from holdfast.serve.standings import health_gauges
+from holdfast.serve.status import Watch
 from holdfast.serve.workers import listen
 from holdfast.spool.spool import Spool
 from holdfast.testing.rawhttp import StillClock
@@ -163,6 +164,7 @@ def test_a_stopping_node_is_not_ready_and_still_alive(tmp_path: Path) -> None:
         status, body = await office.json("/readyz")
         assert (status, body["ready"]) == (503, False)
         assert "stopping" in body["reasons"][0]
+        assert (await office.json("/status"))[1]["unready"] == body["reasons"]
         assert (await office.json("/healthz"))[0] == 200
 
     open_office(tmp_path, visit)

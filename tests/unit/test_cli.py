@@ -26,10 +26,10 @@ from holdfast.config.credentials import Credentials
 from holdfast.config.load import load
 from holdfast.config.notation import Secret
 from holdfast.limits import GIB
+from holdfast.serve.standings import FirstBlock
 from holdfast.serve.status import (
     CacheStatus,
     Endpoint,
-    FirstBlock,
     GridStatus,
     PolicyStatus,
     Status,
@@ -396,12 +396,20 @@ def test_status_shows_what_is_owed_since_when_and_until_when() -> None:
 
 
 def test_status_promises_no_eta_for_a_grid_that_is_down_or_stuck() -> None:
-    down = grid("a", state="down", reason="no such directory [x]", owed=5, eta_s=None, breakers={"write": "open"})
+    down = grid(
+        "a",
+        state="down",
+        reason="no such directory [x]",
+        owed=5,
+        eta_s=None,
+        breakers={"write": "open"},
+        shut={"write": "the disk is full"},
+    )
     told = shown(down, grid("b", owed=5, eta_s=None))
     first, second = (line for line in told.splitlines() if line.startswith(("a ", "b ")))
     assert "after its return" in first
     assert "unknown" in second
-    assert "a: no such directory [x]; breaker: write open" in told.splitlines()
+    assert "a: no such directory [x]; breaker: write open (the disk is full)" in told.splitlines()
 
 
 def test_status_names_debts_that_are_stuck_and_promises_nothing_for_them() -> None:

@@ -121,6 +121,10 @@ def ask(url: str, page: str = "/status", *, method: str = "GET") -> bytes:
         what = _said(trouble.read()) or f"answered {trouble.code}."
         raise ConfigError(url, what, "Is this the admin listener? Look at the node's log.") from trouble
     except (OSError, http.client.HTTPException) as trouble:
+        if isinstance(trouble, TimeoutError) or isinstance(getattr(trouble, "reason", None), TimeoutError):
+            what = f"something accepts connections there and does not answer within {_DEADLINE_S:g} s."
+            remedy = "S3 requests may still be served by other workers. Look at the log and the load of this machine."
+            raise ConfigError(url, what, remedy) from trouble
         reason = getattr(trouble, "reason", trouble)
         reason = getattr(reason, "strerror", None) or reason
         remedy = "Is it running? Start it with: holdfast serve. Give its --data, --config or --admin."
@@ -162,6 +166,7 @@ def render(status: Status) -> Group:
     for worker in status.workers:
         workers.add_row(str(worker.worker), str(worker.pid), str(worker.connections), str(worker.requests))
     remarks = [Text(f"{grid.name}: {remark}") for grid in status.grids if (remark := _remarks(grid))]
+    remarks += [Text(f"not ready: {reason}") for reason in status.unready]
     if status.suspects_itself:
         remarks.append(Text("All grids fell silent at once: is it this node, or its network?"))
     stuck = [line for grid in status.grids for line in _stuck(grid)]
@@ -229,7 +234,8 @@ def _remarks(grid: GridStatus) -> str:
     if grid.use == "in":
         remarks.append("an operator keeps it in use")
     if shut:
-        remarks.append(f"breaker: {', '.join(shut)}")
+        reasons = dict.fromkeys(grid.shut.values())
+        remarks.append(f"breaker: {', '.join(shut)}" + (f" ({'; '.join(reasons)})" if reasons else ""))
     if demoted:
         remarks.append(f"asked after the others: {', '.join(demoted)}")
     if grid.read_share < 1 and not shut and not demoted and grid.use == "auto":

@@ -232,7 +232,8 @@ def _postpone(site: Site, debt: Debt, trouble: Exception) -> Delay:
     if not counts:
         delay_s = max(DEBT_RETRY_S, rest_s)
     reason = trouble.detail if isinstance(trouble, GridError) else str(trouble)
-    site.teller.tell(DebtPostponed(name, debt.bucket, debt.key, debt.attempts + int(counts), delay_s, reason))
+    if counts or rest_s:
+        site.teller.tell(DebtPostponed(name, debt.bucket, debt.key, debt.attempts + int(counts), delay_s, reason))
     due_ms = site.clock.now_ms() + int(delay_s * 1000)
     return Delay(debt, due_ms, reason, counts, doubt=isinstance(trouble, Uncertain), silent=silent)
 

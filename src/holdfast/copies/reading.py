@@ -26,8 +26,8 @@ class NoCopy(Exception):
     def __init__(self, place: Place, tried: dict[str, str]) -> None:
         self.place = place
         self.tried = tried
-        told = ", ".join(f"{name}: {what}" for name, what in tried.items()) or "no copy is known"
-        super().__init__(f"{place.bucket}/{place.key}: {told}")
+        told = ", ".join(f"{name}: {what}" for name, what in tried.items()) or "none is known"
+        super().__init__(f"{place.bucket}/{place.key}: no intact copy can be reached ({told})")
 
 
 async def read_blocks(

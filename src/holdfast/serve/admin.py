@@ -21,7 +21,7 @@ from holdfast.errors import S3Error
 from holdfast.health.standing import Use
 from holdfast.index.interface import CommitUnknown, Index
 from holdfast.limits import ADMIN_REQUESTS, READY_DEADLINE_S, READY_S
-from holdfast.model import to_json
+from holdfast.model import replace, to_json
 from holdfast.serve.metrics import CONTENT_TYPE, render
 from holdfast.serve.status import Watch, readings
 
@@ -78,7 +78,8 @@ def application(watch: Watch, readiness: Readiness) -> Starlette:
         return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     async def status(_: Request) -> Response:
-        return _json((await watch.status())[0])
+        told = (await watch.status())[0]
+        return _json(replace(told, unready=tuple(await readiness.reasons())))
 
     async def pin(request: Request) -> Response:
         if "origin" in request.headers:

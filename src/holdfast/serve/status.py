@@ -19,12 +19,10 @@ from holdfast.health.pace import Pace
 from holdfast.health.progress import Phase, Progress
 from holdfast.health.standing import Use
 from holdfast.index.interface import GridSums
-from holdfast.limits import KIB, METRICS_S, STUCK_TOLD
+from holdfast.limits import METRICS_S, STUCK_TOLD
 from holdfast.model import GridState, Value
-from holdfast.serve.metrics import Family, Labels, Publisher, Reading, Snapshot, alive
-from holdfast.wrappers.breaker import GROUPS
-
-_URGENCY = ("closed", "trial", "open")
+from holdfast.serve.metrics import Family, Publisher, Reading, Snapshot, alive
+from holdfast.serve.standings import FirstBlock, breakers, counted, first_block, labels_of, shut, values_of
 
 
 class StuckStatus(Value, frozen=True):
@@ -62,25 +60,20 @@ class GridStatus(Value, frozen=True):
     """Classes of operations for which it is asked after the others, and why."""
     read_share: float = 1.0
     """Of the reads in which it has its ordinary place, the least among the workers."""
-    first_block: dict[str, "FirstBlock"] = {}
+    first_block: dict[str, FirstBlock] = {}
     """Per size of a first block, how long it takes lately, for the worker that waits longest."""
     hedges: int = 0
     """Reads that did not wait for it and asked another grid, too."""
     failovers: int = 0
     """Reads that left it and went on to the next copy."""
+    shut: dict[str, str] = {}
+    """Why a breaker is not closed, per class of operation, as far as this worker knows."""
     payable_eta_s: float | None = 0.0
     """As `eta_s`, without what is stuck."""
     stuck: int = 0
     """Debts that were tried again and again in vain: no ETA covers them."""
     stuck_debts: tuple[StuckStatus, ...] = ()
     """Some of them."""
-
-
-class FirstBlock(Value, frozen=True):
-    """Time to the first block of a read."""
-
-    p50_s: float
-    p95_s: float
 
 
 class CacheStatus(Value, frozen=True):
@@ -146,6 +139,8 @@ class Status(Value, frozen=True):
     cache: CacheStatus = CacheStatus()
     suspects_itself: bool = False
     """All grids are silent to some worker, so it may be this node."""
+    unready: tuple[str, ...] = ()
+    """Why this node takes no requests now, as /readyz says."""
 
 
 class Endpoint(Value, frozen=True):
@@ -293,13 +288,14 @@ class Watch:
             oldest_debt_s=_age_s(row, now_ms),
             eta_s=None if row.stuck else eta_s,
             paid_per_s=pace.per_s,
-            breakers=_breakers(seat.name, living),
+            breakers=breakers(seat.name, living),
+            shut=shut(seat),
             use=seat.use.value,
-            demoted=dict(_labels_of(seat.name, living, "holdfast_demoted")),
-            read_share=min(_values_of(seat.name, living, "holdfast_read_share"), default=1.0),
-            first_block=_first_block(seat.name, living),
-            hedges=_counted(seat.name, snapshots, "holdfast_hedges"),
-            failovers=_counted(seat.name, snapshots, "holdfast_failovers"),
+            demoted=dict(labels_of(seat.name, living, "holdfast_demoted")),
+            read_share=min(values_of(seat.name, living, "holdfast_read_share"), default=1.0),
+            first_block=first_block(seat.name, living),
+            hedges=counted(seat.name, snapshots, "holdfast_hedges"),
+            failovers=counted(seat.name, snapshots, "holdfast_failovers"),
             payable_eta_s=eta_s,
             stuck=row.stuck,
             stuck_debts=tuple(
@@ -350,72 +346,6 @@ def _cache(site: Site, snapshots: Sequence[Snapshot], living: Sequence[Snapshot]
 def _age_s(row: GridSums, now_ms: int) -> float:
     """How long the oldest debt has been owed; 0 when there is none."""
     return max(0.0, (now_ms - row.oldest_ms) / 1000) if row.oldest_ms else 0.0
-
-
-def _breakers(grid: str, living: Sequence[Snapshot]) -> dict[str, str]:
-    worst: dict[str, str] = {}
-    for snapshot in living:
-        for labels, _ in snapshot.gauges.get("holdfast_breakers", ()):
-            if len(labels) == 3 and labels[0] == grid and labels[2] in _URGENCY:
-                group, state = labels[1], labels[2]
-                worst[group] = max(state, worst.get(group, "closed"), key=_URGENCY.index)
-    return worst
-
-
-def _labels_of(grid: str, living: Sequence[Snapshot], name: str) -> list[tuple[str, str]]:
-    found = (labels for snapshot in living for labels, value in snapshot.gauges.get(name, ()) if value)
-    return [(labels[1], labels[2]) for labels in found if len(labels) == 3 and labels[0] == grid]
-
-
-def _values_of(grid: str, living: Sequence[Snapshot], name: str) -> list[float]:
-    return [
-        value for snapshot in living for labels, value in snapshot.gauges.get(name, ()) if labels and labels[0] == grid
-    ]
-
-
-def _first_block(grid: str, living: Sequence[Snapshot]) -> dict[str, FirstBlock]:
-    slowest: dict[tuple[str, str], float] = {}
-    for snapshot in living:
-        for labels, value in snapshot.gauges.get("holdfast_first_block_seconds", ()):
-            if len(labels) == 4 and labels[0] == grid:
-                place = (labels[1], labels[2])
-                slowest[place] = max(value, slowest.get(place, 0.0))
-    sizes = dict.fromkeys(size for size, _ in slowest)
-    return {size: FirstBlock(slowest.get((size, "0.5"), 0.0), slowest.get((size, "0.95"), 0.0)) for size in sizes}
-
-
-def _counted(grid: str, snapshots: Sequence[Snapshot], name: str) -> int:
-    """How often, by all workers; what the budget denied was not done."""
-    return int(
-        sum(
-            amount
-            for snapshot in snapshots
-            for labels, amount in snapshot.counters.get(name, ())
-            if labels and labels[0] == grid and labels[-1] != "denied"
-        )
-    )
-
-
-def health_gauges(site: Site, *, worker: int) -> dict[str, list[tuple[Labels, float]]]:
-    """What one worker knows of the health of its grids."""
-    demoted: list[tuple[Labels, float]] = []
-    shares: list[tuple[Labels, float]] = []
-    latencies: list[tuple[Labels, float]] = []
-    now_s = site.clock.monotonic_s()
-    for seat in site.seats.values():
-        if seat.breakers is None:
-            continue
-        demoted += [((seat.name, group, reason), 1.0) for group in GROUPS if (reason := seat.breakers.demoted(group))]
-        shares.append(((seat.name, str(worker)), seat.breakers.share("read")))
-        for limit, p50_s, p95_s in seat.breakers.latency.known(now_s):
-            size = f"{limit // KIB}KiB"
-            latencies.append(((seat.name, size, "0.5", str(worker)), p50_s))
-            latencies.append(((seat.name, size, "0.95", str(worker)), p95_s))
-    return {
-        "holdfast_demoted": demoted,
-        "holdfast_read_share": shares,
-        "holdfast_first_block_seconds": latencies,
-    }
 
 
 def _gauge(snapshot: Snapshot, name: str) -> int:

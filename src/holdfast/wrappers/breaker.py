@@ -43,7 +43,7 @@ _OWED: Final[tuple[Group, ...]] = ("write", "delete")
 class _Side:
     """One class of operations at one grid."""
 
-    __slots__ = ("breaker", "brownout", "group", "judged_s", "waiting")
+    __slots__ = ("breaker", "brownout", "group", "judged_s", "reason", "waiting")
 
     def __init__(self, group: Group) -> None:
         self.group: Group = group
@@ -51,6 +51,8 @@ class _Side:
         self.brownout = Brownout()
         self.waiting = Waiting()
         self.judged_s = float("-inf")
+        self.reason = ""
+        """What the grid said, or did not, when its breaker opened last."""
 
 
 class Breakers:
@@ -106,6 +108,10 @@ class Breakers:
         if quiet_s > QUIET_S and quiet_s > 2 * (self.latency.p95(size_bytes, now_s) or 0.0):
             return 0.0
         return min(side.breaker.share(now_s), side.brownout.share(now_s))
+
+    def shut(self, group: Group) -> str:
+        """Why it is not asked; empty when it is."""
+        return "" if self.state(group) is State.CLOSED else self._sides[group].reason
 
     def demoted(self, group: Group) -> str:
         """Why it is asked after the others (`errors`, `slow`); empty when it is not."""
@@ -201,6 +207,7 @@ class Breakers:
         lasting = isinstance(error, Unavailable) and error.lasting
         draw = self._clock.random()
         if breaker.silent(admitted, began_s, now_s, draw, lasting=lasting, blamed=blamed):
+            side.reason = error.detail
             self._tell(side.group, State.OPEN, error.detail)
         if blamed:
             side.brownout.note(now_s, silent=True)
