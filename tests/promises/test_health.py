@@ -181,6 +181,23 @@ def test_a_hedge_that_loses_leaves_nothing_behind(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+@pytest.mark.parametrize(("a_s", "b_s", "winner"), [(0.6, 1.2, "a"), (1.2, 0.0, "b")])
+def test_who_lost_a_hedge_goes_on_where_the_winner_breaks_off(
+    tmp_path: Path, a_s: float, b_s: float, winner: str
+) -> None:
+    """The client has the first block already: there is nobody else, and it must not notice."""
+
+    async def scene(troubled: Troubled, made: Engine) -> None:
+        troubled.faults["a"].inject(Fault(Kind.SLOW, delay_s=a_s), "get")
+        troubled.faults["b"].inject(Fault(Kind.SLOW, delay_s=b_s), "get")
+        assert troubled.inner[winner].rot(Place(BUCKET, "k0"), BLOCK_BYTES + 1)
+        body = await made.read("k0")
+        assert body == (BODY * (len(body) // len(BODY) + 1))[: 2 * BLOCK_BYTES]
+        assert hedges(made)[0] == ("a", "b", "lost" if winner == "a" else "won")
+
+    play(tmp_path, scene, size=2 * BLOCK_BYTES)
+
+
 def test_a_hedge_and_its_first_may_both_fail_and_the_third_copy_serves(tmp_path: Path) -> None:
     async def scene(troubled: Troubled, made: Engine) -> None:
         troubled.faults["a"].inject(Fault(Kind.HANG), "get")

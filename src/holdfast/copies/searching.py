@@ -180,6 +180,11 @@ class Search:
                 await self.failed(rival, result, began_s, blocks[0])
         if isinstance(first, GridError):
             await self.failed(seat, first, began_s, blocks[0])
+        # Who lost was only slower, and is there for the blocks behind the first.
+        if first is None:
+            self._next.append(seat)
+        elif second is not None and winner is first and (second.cancelled() or isinstance(second.result(), Begun)):
+            self._next.insert(0, rival)
         return winner
 
     def _may_hedge(self, seat: Seat, rival: Seat, size_bytes: int) -> bool:
