@@ -23,7 +23,7 @@ help: ## Say what there is.
 run: $(VENV)/.run ## Set up what is missing and serve S3 on 127.0.0.1:9000.
 	@exec $(BIN)/holdfast serve --data '$(DATA)' $(ARGS)
 
-test: $(VENV)/.test ## Set up what is missing and run all tests.
+test: $(VENV)/.emulators ## Set up what is missing and run all tests.
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.test ## Formatting, lint, types and the house rules.
@@ -73,4 +73,9 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/.python
 $(VENV)/.test: requirements/dev.txt requirements/clients.txt $(VENV)/.run
 	@echo "installing checks, the test runner and S3 clients"
 	@$(PIP) -r requirements/clients.txt
+	@touch $@
+
+# Microsoft's emulator of Azure Blob Storage, where there is Node.js; without it the tests that need it are skipped and say so.
+$(VENV)/.emulators: tests/emulators.py $(VENV)/.test
+	@$(BIN)/python -m tests.emulators
 	@touch $@

@@ -54,7 +54,7 @@ class Provider(Protocol):
     def close(self) -> None: ...
 
 
-class _Process:
+class Process:
     """One server at one address; `start` after `kill` brings it back there."""
 
     row = "other"
@@ -68,6 +68,11 @@ class _Process:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def start(self) -> None:
         """Return when it answers."""
@@ -120,7 +125,7 @@ class _Process:
         return (self.folder / "log").read_text(errors="replace")[-4000:]
 
 
-class HoldfastProvider(_Process):
+class HoldfastProvider(Process):
     """Holdfast's own endpoint over a single folder."""
 
     row = "holdfast"
@@ -145,7 +150,7 @@ class HoldfastProvider(_Process):
         return bool(told["pid"] == self._process.pid) and super()._answers()
 
 
-class RcloneProvider(_Process):
+class RcloneProvider(Process):
     """`rclone serve s3` over a directory."""
 
     row = "rclone"

@@ -37,6 +37,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "defusedxml": ("xml.py",),
     "httptools": ("serve/connection.py",),
     "msgspec": ("model.py", "config/"),
+    "obstore": ("grids/obstore/store.py",),
     "prometheus_client": ("serve/metrics.py",),
     "rich": ("cli/",),
     "starlette": ("serve/admin.py",),

@@ -29,6 +29,9 @@ from holdfast.events import Noted, Teller
 from holdfast.grids.folder import FolderGrid
 from holdfast.grids.grid import Grid
 from holdfast.grids.memory import MemoryGrid
+from holdfast.grids.obstore.grid import ObstoreGrid
+from holdfast.grids.obstore.store import Account
+from holdfast.grids.obstore.terms import read_terms as obstore_terms
 from holdfast.grids.s3.connection import Pool
 from holdfast.grids.s3.credentials import KeySource, profile_keys, role_keys, setting_keys
 from holdfast.grids.s3.grid import S3Grid
@@ -161,7 +164,13 @@ def build_grid(grid: GridSettings, data: Path, *, clock: Clock, teller: Teller) 
     folder = grid.folder(data)
     if folder is not None:
         return FolderGrid(grid.name, folder, clock=clock)
-    return _s3_grid(grid, clock, teller) if grid.scheme == "s3" else MemoryGrid(grid.name)
+    match grid.scheme:
+        case "s3":
+            return _s3_grid(grid, clock, teller)
+        case "azure" | "gcs":
+            return _obstore_grid(grid, clock)
+        case _:
+            return MemoryGrid(grid.name)
 
 
 def _s3_grid(grid: GridSettings, clock: Clock, teller: Teller) -> Grid:
@@ -196,9 +205,15 @@ def _s3_grid(grid: GridSettings, clock: Clock, teller: Teller) -> Grid:
     )
 
 
+def _obstore_grid(grid: GridSettings, clock: Clock) -> Grid:
+    terms = obstore_terms(grid)
+    account = Account(terms.provider, terms.access, clock=clock, grid=grid.name)
+    return ObstoreGrid(grid.name, terms.location, account, clock=clock)
+
+
 async def release_grid(grid: Grid) -> None:
     """Give a place up that nothing was left in, so that another index may have it."""
-    if isinstance(grid, FolderGrid | S3Grid):
+    if isinstance(grid, FolderGrid | S3Grid | ObstoreGrid):
         await grid.release()
 
 

@@ -229,6 +229,21 @@ S3_EXPIRY_S: Final = 300.0
 S3_SORT_KEYS: Final = 1_000_000
 """Keys of one bucket that are read and sorted where a vendor lists in an order of its own; beyond that it cannot be listed."""
 
+OBSTORE_PART_MAX_BYTES: Final = 64 * MIB
+"""Largest part of an upload to Azure or Google: the library holds parts in memory, so this bounds the largest object."""
+OBSTORE_LANES: Final = 4
+"""Parts of S3_PART_BYTES that are on their way at once; larger ones go one after the other."""
+OBSTORE_HELD_BYTES: Final = 256 * MIB
+"""Bytes of bodies that one grid at Azure or Google holds in memory at once: parts, and small bodies between stage and publish."""
+OBSTORE_REQUEST_S: Final = 24 * 3600
+"""Longest single request to Azure or Google, its body included: the library wants a limit, and the deadlines of ours are far below."""
+OBSTORE_PIECE_BYTES: Final = 256 * KIB
+"""Bytes of a body that the library gathers before it hands them over."""
+OBSTORE_SETTLE_S: Final = 0.2
+"""Time that the library's threads get to let go of the last call before the process ends."""
+OBSTORE_PLACES: Final = 256
+"""Containers or buckets of one grid whose connections are kept."""
+
 # --- read cache ---
 CACHE_BYTES: Final = 10 * GIB
 """Default of `cache.size`; never more than what stays free beside it."""

@@ -543,6 +543,6 @@ def test_certify_tells_what_is_wrong_with_an_option() -> None:
 
 
 def test_certify_says_which_places_it_knows() -> None:
-    told = execute("certify", "gcs://bucket")
+    told = execute("certify", "ftp://bucket")
     assert told.returncode == 2
-    assert "not available yet" in told.stderr
+    assert "azure://container" in told.stderr

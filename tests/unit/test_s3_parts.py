@@ -303,7 +303,7 @@ def test_secrets_are_never_shown(tmp_path: Path) -> None:
         for name, row in rows(GridSettings).items()
         if name.endswith("_key")
     }
-    assert shown == {"access_key": "env:ID", "secret_key": "***"}
+    assert shown == {"access_key": "env:ID", "secret_key": "***", "account_key": ""}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from holdfast.config.settings import GridSettings, rows
 from holdfast.errors import ConfigError, GridError
 from holdfast.events import Teller
 from holdfast.grids.grid import Grid
-from holdfast.grids.s3.terms import problems
+from holdfast.grids.obstore.terms import problems as obstore_problems
+from holdfast.grids.s3.terms import problems as s3_problems
 from holdfast.testing.certify import Finding, certify
 
 _COLORS: Final = {"kept": "green", "broken": "red", "skipped": "yellow"}
@@ -40,12 +41,18 @@ Exit code 0: every promise is kept; 1: one is broken, do not use the place; 2: i
 [cyan]holdfast certify folder:/mnt/nfs/holdfast --json[/cyan]
 
 [cyan]holdfast certify s3://acme-trial --endpoint https://s3.example.net --provider ceph[/cyan]
+
+[cyan]holdfast certify azure://trial --account acme --account-key env:ACME_KEY[/cyan]
 """)
 
 
 def command(
     url: Annotated[
-        str, typer.Argument(metavar="URL", help="The place, as in a grid's url: folder:/path, s3://bucket/directory.")
+        str,
+        typer.Argument(
+            metavar="URL",
+            help="The place, as in a grid's url: folder:/path, s3://bucket/directory, azure://container, gcs://bucket.",
+        ),
     ],
     endpoint: Annotated[str | None, typer.Option(metavar="URL", help="The server's address.")] = None,
     provider: Annotated[
@@ -57,12 +64,19 @@ def command(
     profile: Annotated[str | None, typer.Option(metavar="NAME", help="Keys of the AWS credentials file.")] = None,
     style: Annotated[str | None, typer.Option(metavar="STYLE", help="path, virtual or auto.")] = None,
     tls_ca: Annotated[str | None, typer.Option(metavar="FILE", help="Certificates to trust, in PEM.")] = None,
+    account: Annotated[str | None, typer.Option(metavar="NAME", help="The storage account, for azure://.")] = None,
+    account_key: Annotated[str | None, typer.Option(metavar="KEY", help="Best as env:NAME or file:PATH.")] = None,
+    sas_token: Annotated[str | None, typer.Option(metavar="TOKEN", help="Best as env:NAME or file:PATH.")] = None,
+    service_account: Annotated[
+        str | None, typer.Option(metavar="JSON", help="The key of a service account, for gcs://: best as file:PATH.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check whether a place keeps every promise that Holdfast needs of a grid."""
     given = {
         "url": url, "endpoint": endpoint, "provider": provider, "region": region, "access_key": access_key,
         "secret_key": secret_key, "profile": profile, "style": style, "tls_ca": tls_ca,
+        "account": account, "account_key": account_key, "sas_token": sas_token, "service_account": service_account,
     }  # fmt: skip
     grid = _settings({name: text for name, text in given.items() if text is not None})
     console = Console(highlight=False)
@@ -91,7 +105,7 @@ def _settings(given: dict[str, str]) -> GridSettings:
             where = text if name == "url" else f"--{name.replace('_', '-')}"
             raise ConfigError(where, trouble.what, trouble.remedy) from trouble
     grid = GridSettings(**values)
-    for problem in problems((grid,), os.environ):
+    for problem in (*s3_problems((grid,), os.environ), *obstore_problems((grid,), os.environ)):
         where = problem.where.removeprefix('[[grid]] "place" ')
         raise ConfigError(
             given["url"] if where == "url" else f"--{where.replace('_', '-')}", problem.what, problem.remedy

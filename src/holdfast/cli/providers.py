@@ -1,12 +1,14 @@
-"""What is known of each provider's S3, printed from the table of quirks, so that it cannot be out of step."""
+"""What is known of each provider, printed from the tables of quirks, so that it cannot be out of step."""
 
 from typing import Any, Final
 
 from holdfast.config.notation import show_size
+from holdfast.grids.obstore.providers import PROVIDERS as CLOUDS
+from holdfast.grids.obstore.providers import Provider
 from holdfast.grids.s3.quirks import PROVIDERS, Quirks
 
 _HEAD: Final = """\
-# Grids at S3-compatible providers
+# Grids at providers
 
 Printed by `holdfast config providers` from the table of quirks; `make docs-config` writes this file anew. The settings are in
 [CONFIGURATION.md](CONFIGURATION.md), the identity of a place in [decision 0009](decisions/0009-s3-places.md).
@@ -40,6 +42,28 @@ out where there is no room. Any S3 client reads the objects without Holdfast.
 
 **What the columns mean.** Values in *italics* are not documented by the provider and are the careful assumption.
 """
+_CLOUDS: Final = """
+## Azure Blob Storage and Google Cloud Storage
+
+What the library between them and Holdfast costs, and what follows for names, is in [decision 0016](decisions/0016-azure-and-gcs.md).
+
+```toml
+[[grid]]
+name = "azure"
+url = "azure://acme-holdfast"              # the container must exist; or "azure://acme-holdfast/directory"
+account = "acmestorage"
+account_key = "env:ACME_KEY"               # or sas_token; without both the identity of the environment
+
+[[grid]]
+name = "google"
+url = "gcs://acme-holdfast"                # the bucket must exist
+service_account = "file:/etc/holdfast/google.json"
+```
+
+The key or role needs to list the container or bucket, and to read, write and delete its objects. At Google set a lifecycle rule that
+removes incomplete multipart uploads; Azure forgets uncommitted blocks after a week. Where versions or deleted blobs are kept (soft
+delete), they cost until the provider's rules remove them.
+"""
 _ROWS: Final[tuple[tuple[str, str], ...]] = (
     ("endpoint", "default endpoint"),
     ("region", "default region"),
@@ -71,7 +95,23 @@ _ROWS: Final[tuple[tuple[str, str], ...]] = (
 
 def providers() -> str:
     """All rows as Markdown."""
-    return _HEAD + "".join(map(_section, PROVIDERS.values()))
+    return _HEAD + "".join(map(_section, PROVIDERS.values())) + _CLOUDS + "".join(map(_cloud, CLOUDS.values()))
+
+
+def _cloud(row: Provider) -> str:
+    unit = "UTF-16 code units" if row.utf16 else "bytes of UTF-8"
+    facts = {
+        "largest object": show_size(row.object_bytes),
+        "longest name of an object": f"{row.name_limit:,} {unit}",
+        "segments of a name between slashes": f"{row.segments:,}",
+        "names that are escaped": f"`{row.unsafe}`".replace("|", "\\|"),
+        "user metadata": show_size(row.metadata_bytes),
+        "names of metadata": "a hyphen is written as an underscore" if row.identifiers else "as they are",
+        "parts of an upload": f"{row.parts_max:,}",
+        "server-side copy": "no",
+    }
+    lines = "".join(f"| {title} | {value} |\n" for title, value in facts.items())
+    return f"\n### {row.title}: `{row.scheme}://`\n\n| | |\n|---|---|\n{lines}\nSources: {'; '.join(row.sources)}.\n"
 
 
 def _section(row: Quirks) -> str:

@@ -13,7 +13,8 @@ import typer
 
 from holdfast.config.load import Reading, read
 from holdfast.errors import ConfigError
-from holdfast.grids.s3.terms import problems
+from holdfast.grids.obstore.terms import problems as obstore_problems
+from holdfast.grids.s3.terms import problems as s3_problems
 from holdfast.model import replace
 
 ConfigOption = Annotated[
@@ -42,6 +43,7 @@ def read_settings(config: Path | None, flags: Mapping[str, str | None]) -> Readi
         ConfigError(
             f"{config.name if config is not None else 'configuration'} {problem.where}", problem.what, problem.remedy
         )
+        for problems in (s3_problems, obstore_problems)
         for problem in problems(reading.settings.grid, os.environ)
     ]
     return replace(reading, problems=tuple(found))

@@ -42,7 +42,8 @@ PROVIDERS: Final = (
     "rclone", "holdfast", "other",
 )  # fmt: skip
 """Vendors whose S3 is known: the rows of the quirks table."""
-_LATER: Final = {"azure": "Azure grids", "gcs": "Google Cloud Storage grids"}
+_REMOTE: Final = {"s3": "bucket", "azure": "container", "gcs": "bucket"}
+"""Schemes of grids at providers, and what they call a bucket."""
 
 
 class Setting(Value, frozen=True):
@@ -65,14 +66,15 @@ def _read_index_url(raw: object) -> str:
 def _read_grid_url(raw: object) -> str:
     text = TEXT.read(raw)
     scheme, colon, rest = text.partition(":")
-    if scheme in _LATER:
-        raise Unreadable(f"{_LATER[scheme]} are not available yet.", 'Use "s3://bucket" or "folder:/path".')
     if scheme == "folder" and not rest:
         raise Unreadable("the folder is missing.", 'Write "folder:/path".')
-    if scheme == "s3" and not rest.removeprefix("//").strip("/"):
-        raise Unreadable("the bucket is missing.", 'Write "s3://bucket", "s3://bucket/directory" or "s3://{bucket}".')
-    if not colon or scheme not in ("folder", "memory", "s3") or (scheme == "memory" and rest):
-        raise Unreadable(f'"{text}" is not the address of a grid.', 'Use "s3://bucket" or "folder:/path".')
+    if scheme in _REMOTE and not rest.removeprefix("//").strip("/"):
+        place, own = _REMOTE[scheme], f"{scheme}://"
+        remedy = f'Write "{own}{place}", "{own}{place}/directory" or "{own}{{bucket}}".'
+        raise Unreadable(f"the {place} is missing.", remedy)
+    if not colon or scheme not in ("folder", "memory", *_REMOTE) or (scheme == "memory" and rest):
+        remedy = 'Use "s3://bucket", "azure://container", "gcs://bucket" or "folder:/path".'
+        raise Unreadable(f'"{text}" is not the address of a grid.', remedy)
     return str(text)
 
 
@@ -86,7 +88,7 @@ def _read_region(raw: object) -> str:
 _REGION: Final = Kind("text", _read_region)
 _PLACE: Final = Kind("path", PATH.read, PATH.show)
 _INDEX_URL: Final = Kind("sqlite:FILE", _read_index_url)
-_GRID_URL: Final = Kind("s3://BUCKET/DIRECTORY or folder:PATH", _read_grid_url)
+_GRID_URL: Final = Kind("s3://BUCKET/DIRECTORY, azure://CONTAINER, gcs://BUCKET or folder:PATH", _read_grid_url)
 
 
 def _read_provider(raw: object) -> str:
@@ -237,7 +239,8 @@ class GridSettings(Value, frozen=True):
             _GRID_URL,
             "Where it is. `folder:PATH`: a relative path lies under `data`. `s3://BUCKET` or `s3://BUCKET/DIRECTORY`: each client's "
             "bucket is a directory there. `s3://{bucket}`: each client's bucket is a bucket there; a name around it, as in "
-            "`s3://acme-{bucket}`, keeps it apart from others. `s3://BUCKET/DIRECTORY/{bucket}/` says where the directory is. Required.",
+            "`s3://acme-{bucket}`, keeps it apart from others. `s3://BUCKET/DIRECTORY/{bucket}/` says where the directory is. "
+            "`azure://CONTAINER` and `gcs://BUCKET` are written the same way. Required.",
         ),
     ] = ""
     deadline: Annotated[
@@ -259,7 +262,7 @@ class GridSettings(Value, frozen=True):
     ] = ""
     endpoint: Annotated[
         str,
-        Setting(URL, "`s3` only: the server's address. Default: the provider's own for `region`, where it has one."),
+        Setting(URL, "`s3`, `azure`, `gcs`: the server's address. Default: the provider's own."),
     ] = ""
     region: Annotated[
         str,
@@ -296,9 +299,9 @@ class GridSettings(Value, frozen=True):
         ),
     ] = "auto"
     tls_ca: Annotated[
-        Path | None, Setting(PATH, "`s3` only: certificates in PEM to trust beside those of the system.")
+        Path | None, Setting(PATH, "`s3`, `azure`, `gcs`: certificates in PEM to trust beside those of the system.")
     ] = None
-    proxy: Annotated[str, Setting(URL, "`s3` only: HTTP proxy to go through.")] = ""
+    proxy: Annotated[str, Setting(URL, "`s3`, `azure`, `gcs`: HTTP proxy to go through.")] = ""
     create_buckets: Annotated[
         bool | None,
         Setting(
@@ -311,9 +314,33 @@ class GridSettings(Value, frozen=True):
         str,
         Setting(
             TEXT,
-            "`s3` only, with `{bucket}` as the bucket: the bucket that has the grid's identity. Default: `url` with `holdfast` for `{bucket}`.",
+            "`s3`, `azure`, `gcs`, with `{bucket}` as the bucket: the bucket that has the grid's identity. Default: `url` with `holdfast` for `{bucket}`.",
         ),
     ] = ""
+
+    account: Annotated[str, Setting(TEXT, "`azure` only: the storage account's name. Required there.")] = ""
+    account_key: Annotated[
+        Secret,
+        Setting(
+            SECRET,
+            "`azure` only: a key of the account: itself, `env:NAME` or `file:PATH` (read again when it changes). Without key and token "
+            "the credentials are those of the environment: `AZURE_*` variables, workload or managed identity.",
+        ),
+    ] = Secret("")
+    sas_token: Annotated[
+        Secret,
+        Setting(
+            SECRET, "`azure` only: a shared access signature for the container instead of a key, written the same way."
+        ),
+    ] = Secret("")
+    service_account: Annotated[
+        Secret,
+        Setting(
+            SECRET,
+            "`gcs` only: the JSON of a service account's key, best as `file:PATH` (read again when it changes). Without it the credentials "
+            "are those of the environment: `GOOGLE_*` variables, or the machine's account.",
+        ),
+    ] = Secret("")
 
     @property
     def scheme(self) -> str:

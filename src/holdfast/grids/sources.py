@@ -10,7 +10,7 @@ from pathlib import Path
 
 from holdfast.crew import Crew, CrewFull
 from holdfast.errors import Unavailable
-from holdfast.grids.grid import Source
+from holdfast.grids.grid import Download, Source
 from holdfast.limits import BLOCK_BYTES
 
 
@@ -100,6 +100,21 @@ class WaitedSource:
             if piece is None:
                 return
             yield piece
+
+
+class DownloadSource:
+    """An object that is being read from a grid. It can be read once, which is all that a copy needs."""
+
+    data: bytes | None = None
+    files: tuple[Path, ...] = ()
+    handover = False
+
+    def __init__(self, download: Download) -> None:
+        self._download = download
+        self.size = download.size
+
+    def stream(self) -> AsyncIterator[bytes]:
+        return self._download.stream()
 
 
 def gone(detail: str) -> Unavailable:

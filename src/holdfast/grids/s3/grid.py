@@ -10,23 +10,24 @@ import asyncio
 import re
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
-from pathlib import Path
 from urllib.parse import unquote_plus
 
 from holdfast.clock import Clock
 from holdfast.errors import Corrupt, GridError, Reason, Refused, Unavailable, Uncertain
 from holdfast.events import Teller
 from holdfast.grids.grid import Capabilities, Download, Held, Label, Source, Staged
+from holdfast.grids.identity import Identity
 from holdfast.grids.s3.connection import Answer, Pool
 from holdfast.grids.s3.credentials import KeySource
-from holdfast.grids.s3.identity import Identity
 from holdfast.grids.s3.labels import headers_of, label_of
 from holdfast.grids.s3.location import MARK, Location, Spot
+from holdfast.grids.s3.marks import S3Marks
 from holdfast.grids.s3.quirks import Quirks
 from holdfast.grids.s3.replies import Asked, NoBucket, date_ms, iso_ms, reply_tree
 from holdfast.grids.s3.requests import Request, Requester
 from holdfast.grids.s3.terms import Endpoint
 from holdfast.grids.s3.uploads import Room, Upload, Uploads, read_whole
+from holdfast.grids.sources import DownloadSource
 from holdfast.limits import GRID_WAIT_S, LIST_PAGE, S3_COMPOSE, S3_HELD_BYTES, S3_IDENTITY_S, S3_PUT_BYTES, S3_SORT_KEYS
 from holdfast.model import Place, Span
 from holdfast.signing import encode_path
@@ -82,9 +83,10 @@ class S3Grid:
         self._clock = clock
         self._create = create_buckets
         self._requester = Requester(endpoint, pool, keys, clock=clock, teller=teller, grid=name)
-        self._identity = Identity(
+        self._marks = S3Marks(
             name, location, self._requester, clock=clock, create=create_buckets, region=endpoint.region
         )
+        self._identity = Identity(name, self._marks, clock=clock)
         self.capabilities = _capabilities(endpoint.quirks, location)
         self._room = Room(S3_HELD_BYTES)
         self._uploads = Uploads(self._requester, self._room, clock=clock)
@@ -199,7 +201,7 @@ class S3Grid:
         """A copy through this process."""
         download = await self.get(source, if_match=if_match)
         try:
-            staged = await self.stage(target, _Carried(download), label)
+            staged = await self.stage(target, DownloadSource(download), label)
         finally:
             await download.close()
         return await self.publish(staged)
@@ -367,7 +369,7 @@ class S3Grid:
         if not self._create or not self._location.per_bucket:
             raise missing
         await self._identity.confirm()
-        await self._identity.create_bucket(spot.bucket)
+        await self._marks.create_bucket(spot.bucket)
 
     async def _absent_bucket(self, missing: NoBucket) -> None:
         """A bucket is not there: that is an answer only where each client's bucket is one, and this is the place."""
@@ -435,18 +437,3 @@ class _Download:
 
     async def close(self) -> None:
         self._answer.close()
-
-
-class _Carried:
-    """A download as a body to be staged. It can be read once, which is all that a copy needs."""
-
-    data: bytes | None = None
-    files: tuple[Path, ...] = ()
-    handover = False
-
-    def __init__(self, download: Download) -> None:
-        self._download = download
-        self.size = download.size
-
-    def stream(self) -> AsyncIterator[bytes]:
-        return self._download.stream()

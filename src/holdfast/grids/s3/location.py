@@ -117,3 +117,20 @@ def read_location(url: str, home: str = "") -> Location:
             f'"{home}" is not the name of a bucket.', "Write the name of a bucket of yours.", setting="home"
         )
     return Location(bucket, "".join(segment + "/" for segment in segments), home or bucket.replace(MARK, _HOME))
+
+
+def overlap(one: Location, other: Location) -> bool:
+    """Whether two locations at one provider have a place in common, as far as names tell."""
+    if not (_covers(one.bucket, other.bucket) or _covers(other.bucket, one.bucket)):
+        return False
+    return one.base.startswith(other.base) or other.base.startswith(one.base)
+
+
+def _covers(template: str, bucket: str) -> bool:
+    """Whether a bucket's name, or a template of such, can be one of a template's."""
+    head, mark, tail = template.partition(MARK)
+    if not mark:
+        return template == bucket
+    return bucket == template or (
+        bucket.startswith(head) and bucket.endswith(tail) and len(bucket) > len(head) + len(tail)
+    )

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from holdfast.errors import CODES, Corrupt, GridError, Reason, Refused, S3Error, Unavailable, Uncertain
+from holdfast.grids.identity import NoPlace
 from holdfast.limits import S3_REPLY_BYTES
 from holdfast.model import Place, Value
 from holdfast.xml import Element, parse_xml
@@ -48,7 +49,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
 SKEWED: Final = "RequestTimeTooSkewed"
 
 
-class NoBucket(Unavailable):
+class NoBucket(NoPlace):
     """The provider's bucket does not exist. Never that an object is absent."""
 
 

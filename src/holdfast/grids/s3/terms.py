@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from holdfast.config.notation import Unreadable, read_secret
 from holdfast.config.settings import GridSettings
 from holdfast.errors import ConfigError
-from holdfast.grids.s3.location import MARK, BadLocation, Location, read_location
+from holdfast.grids.s3.location import BadLocation, Location, overlap, read_location
 from holdfast.grids.s3.quirks import PROVIDERS, Quirks
 from holdfast.model import Value
 
@@ -70,7 +70,7 @@ def problems(grids: Sequence[GridSettings], environ: Mapping[str, str]) -> Itera
         except _Mistake as mistake:
             yield _at(grid, mistake)
     for (first, one), (second, other) in combinations(places, 2):
-        if _overlap(one, other):
+        if one.endpoint.origin == other.endpoint.origin and overlap(one.location, other.location):
             what = f'it is the place of grid "{first.name}", or lies within it or around it.'
             yield _at(
                 second,
@@ -149,6 +149,8 @@ def _has_roles(grid: GridSettings, quirks: Quirks) -> bool:
 
 
 def _check_secrets(grid: GridSettings, environ: Mapping[str, str]) -> None:
+    if grid.scheme in ("azure", "gcs"):
+        return
     if grid.scheme != "s3":
         named = {
             "provider": grid.provider, "endpoint": grid.endpoint, "region": grid.region, "profile": grid.profile, "proxy": grid.proxy,
@@ -172,23 +174,3 @@ def _check_secrets(grid: GridSettings, environ: Mapping[str, str]) -> None:
             raise _Mistake(name, "it is empty.", "Look at the variable or the file that it names.")
     if grid.tls_ca is not None and not grid.tls_ca.is_file():
         raise _Mistake("tls_ca", f"{grid.tls_ca} is not a file.", "Name a file with certificates in PEM.")
-
-
-def _overlap(one: Terms, other: Terms) -> bool:
-    """Whether two grids have a place in common, as far as names tell."""
-    if one.endpoint.origin != other.endpoint.origin:
-        return False
-    if not (_covers(one.location.bucket, other.location.bucket) or _covers(other.location.bucket, one.location.bucket)):
-        return False
-    first, second = one.location.base, other.location.base
-    return first.startswith(second) or second.startswith(first)
-
-
-def _covers(template: str, bucket: str) -> bool:
-    """Whether a bucket's name, or a template of such, can be one of a template's."""
-    head, mark, tail = template.partition(MARK)
-    if not mark:
-        return template == bucket
-    return bucket == template or (
-        bucket.startswith(head) and bucket.endswith(tail) and len(bucket) > len(head) + len(tail)
-    )
