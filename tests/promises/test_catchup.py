@@ -335,7 +335,9 @@ def test_a_debt_that_nobody_can_pay_is_told_as_stuck_with_its_reason(tmp_path: P
                 clock.leap(200.0)
             number = made.site.seats["a"].number
             [stuck] = await made.site.index.stuck(number, limit=10)
-            assert (stuck.key, "no copy is known" in stuck.reason) == ("lost", True)
+            assert (stuck.key, stuck.reason) == ("lost", "photos/lost: a: not there"), (
+                "what was tried, and what came of it"
+            )
             await made.put("lost", b"found again")
             await made.converge()
             assert await made.site.index.stuck(number, limit=10) == ()
