@@ -401,7 +401,9 @@ SPOOL_URGENT: Final = 0.5
 ACK_WAIT_S: Final = 10.0
 """How long a write waits for a grid whose debt somebody else is just paying."""
 ACK_PATIENCE_S: Final = 1.0
-"""A write that waits so long for a grid after its commit turns to the next grid of its policy as well."""
+ACK_PATIENCE_BYTES_S: Final = 8 * MIB
+"""A write that waits for a grid after its commit longer than ACK_PATIENCE_S, and than its bytes take at this speed, turns to the
+next grid of its policy as well: whatever the slower one has by then is given up."""
 ACK_POLL_S: Final = 0.02
 KEEPER_PAUSE_S: Final = 1.0
 """First pause of a keeper whose step failed; doubles to KEEPER_PAUSE_MAX_S."""

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from holdfast.copies.paying import pay
-from holdfast.errors import S3Error
+from holdfast.errors import Corrupt, S3Error
+from holdfast.events import DebtPaid
+from holdfast.grids.grid import Staged
+from holdfast.grids.memory import MemoryGrid
 from holdfast.index.interface import SEVERAL, Payment
 from holdfast.limits import BLOCK_BYTES, DOUBT_S, INLINE_BYTES, LEASE_S
 from holdfast.testing.faults import Fault, Kind
-from tests.engine import BUCKET, Engine
+from tests.engine import BUCKET, Engine, engine
 from tests.promises.troubled import Troubled
 
 SIZES = [9, INLINE_BYTES + 1, BLOCK_BYTES + 1]
@@ -189,6 +192,26 @@ def test_a_write_that_is_acknowledged_while_an_older_one_is_in_doubt_survives_it
             await troubled.faults["a"].land(DOUBT_S)
             await troubled.converge(made)
             await everything_is(troubled, made, {"k": data})
+
+    asyncio.run(main())
+
+
+class Confused(MemoryGrid):
+    """Publishes, and answers something that cannot be believed."""
+
+    async def publish(self, staged: Staged) -> str:
+        await super().publish(staged)
+        raise Corrupt(self.name, "publish", "its answer names another object", bucket=BUCKET, key="k")
+
+
+def test_a_change_whose_answer_cannot_be_believed_is_in_doubt_as_well(tmp_path: Path) -> None:
+    async def main() -> None:
+        grid = Confused("a")
+        async with engine(tmp_path, [grid]) as made:
+            await made.put("k", b"x")
+            await made.converge()
+            paid = [event.how for event in made.events if isinstance(event, DebtPaid)]
+            assert paid == ["confirmed"], "read back, and never written again"
 
     asyncio.run(main())
 

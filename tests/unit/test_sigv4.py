@@ -40,6 +40,8 @@ SECOND = 1000
 DAY = 86_400 * SECOND
 
 KEYS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=80)
+OTHERS = KEYS.filter(lambda name: not name.lower().startswith("x-amz-"))
+"""Parameters that the signature itself does not use."""
 VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30)
 
 
@@ -223,7 +225,7 @@ def date_of(text: str) -> int:
     key=KEYS,
     metadata=st.dictionaries(st.from_regex(r"[A-Za-z0-9-]{1,10}", fullmatch=True), VALUES, max_size=3),
     blanks=st.sampled_from(["", "a  b", "a   b c"]),
-    query=st.dictionaries(KEYS, KEYS, max_size=3),
+    query=st.dictionaries(OTHERS, KEYS, max_size=3),
     body=st.binary(max_size=20),
 )
 def test_what_botocore_signs_is_verified(
@@ -246,7 +248,7 @@ def test_what_botocore_signs_is_verified(
 
 
 @settings(deadline=None)
-@given(key=KEYS, query=st.dictionaries(KEYS, KEYS, max_size=2), method=st.sampled_from(["GET", "PUT"]))
+@given(key=KEYS, query=st.dictionaries(OTHERS, KEYS, max_size=2), method=st.sampled_from(["GET", "PUT"]))
 def test_what_botocore_presigns_is_verified(key: str, query: dict[str, str], method: str) -> None:
     url = f"https://s3.test/bucket/{quote(key, safe='/~')}"
     if query:

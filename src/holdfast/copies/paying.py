@@ -235,7 +235,15 @@ def _postpone(site: Site, debt: Debt, trouble: Exception) -> Delay:
     if counts or rest_s:
         site.teller.tell(DebtPostponed(name, debt.bucket, debt.key, debt.attempts + int(counts), delay_s, reason))
     due_ms = site.clock.now_ms() + int(delay_s * 1000)
-    return Delay(debt, due_ms, reason, counts, doubt=isinstance(trouble, Uncertain), silent=silent)
+    return Delay(debt, due_ms, reason, counts, doubt=_may_have_acted(trouble, name), silent=silent)
+
+
+def _may_have_acted(trouble: Exception, grid: str) -> bool:
+    """Whether a change may have happened, or may yet: its answer was lost, or was none that could be believed."""
+    wrong = isinstance(trouble, Corrupt) and trouble.operation in ("publish", "delete")
+    return (
+        isinstance(trouble, Uncertain | Corrupt) and trouble.grid == grid and (wrong or isinstance(trouble, Uncertain))
+    )
 
 
 def _is_silence(trouble: Exception, grid: str) -> bool:

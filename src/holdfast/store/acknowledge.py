@@ -11,7 +11,7 @@ from holdfast.copies.paying import pay
 from holdfast.copies.site import Site
 from holdfast.errors import QuorumMissed, S3Error
 from holdfast.index.interface import SEVERAL, Debt, Delay, NewVersion, Payment, Written
-from holdfast.limits import ACK_PATIENCE_S, ACK_POLL_S, ACK_WAIT_S, LEASE_S
+from holdfast.limits import ACK_PATIENCE_BYTES_S, ACK_PATIENCE_S, ACK_POLL_S, ACK_WAIT_S, LEASE_S
 from holdfast.model import GridState, Redundancy, Version
 from holdfast.store.ahead import Ahead
 from holdfast.store.plan import enough
@@ -85,7 +85,7 @@ class Acknowledgement:
                 missing = self._policy.ack - sum(outcome == "held" for outcome in self._outcomes.values())
                 while waiting and len(running) < missing:
                     running.add(group.create_task(self._hold(waiting.popleft())))
-                patience_s = ACK_PATIENCE_S if waiting else None
+                patience_s = ACK_PATIENCE_S + self._change.size / ACK_PATIENCE_BYTES_S if waiting else None
                 done, running = await asyncio.wait(running, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
                 if waiting and not done:
                     running.add(group.create_task(self._hold(waiting.popleft())))
