@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench outages docs-config clean
+.PHONY: help run test check format bench demo outages docs-config clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ format: $(VENV)/.test ## Bring the sources into form.
 
 bench: $(VENV)/.test ## Measure, as JSON lines in bench/results.
 	$(BIN)/python -m bench $(ARGS)
+
+demo: $(VENV)/.run ## Show what happens when a provider dies: under a minute, nothing is left behind.
+	@exec $(BIN)/holdfast demo $(ARGS)
 
 outages: $(VENV)/.test ## Play every outage and write docs/outages.md and .svg (three quarters of an hour); ARGS='refused slow' plays some, ARGS=--list shows them.
 	$(BIN)/holdfast lab $(or $(ARGS),--write docs)
