@@ -159,9 +159,9 @@ GRID_QUEUE: Final = 1024
 """Operations that may wait for one grid's threads; beyond that the grid is Unavailable."""
 GRID_DEADLINE_S: Final = 3.0
 """Default of `grid.deadline`: time to the answer of a small operation, or to the first byte."""
-GRID_FLOOR_BYTES: Final = 32 * KIB
+GRID_FLOOR_BYTES: Final = 320 * KIB
 GRID_FLOOR_S: Final = 10.0
-"""A grid that moves fewer than GRID_FLOOR_BYTES of a body in GRID_FLOOR_S is silent."""
+"""A grid that moves fewer than GRID_FLOOR_BYTES of a body in GRID_FLOOR_S (32 KiB/s) is silent."""
 GRID_CONCURRENCY: Final = 64
 """Operations at once at one grid."""
 GRID_WAITING: Final = 256
@@ -342,6 +342,14 @@ HEDGE_UNKNOWN_S: Final = 0.25
 HEDGE_SHARE: Final = 0.05
 HEDGE_BURST: Final = 50
 """Second reads that slowness may cost: this share of all, and up to HEDGE_BURST saved for the first moment of an outage."""
+HEDGE_RIVAL: Final = 4.0
+"""How many times the other grid's p95 a first block is waited for at most: a grid that has become slow does not set its own pace."""
+RESCUE_S: Final = 1.0
+"""A first block that is this late is asked for at a second grid whatever the budget says: that is a failure more than slowness."""
+RESCUES: Final = 32
+"""Reads of one process that are rescued so at the same time."""
+LATE_ROW: Final = 3
+"""So many first blocks in a row that did not come before their hedge was due, and the grid is asked after the others."""
 RETRY_SHARE: Final = 0.1
 RETRY_BURST: Final = 10
 """Attempts that may be repeated at one grid: this share of all, and up to RETRY_BURST saved."""

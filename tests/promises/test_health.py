@@ -28,6 +28,7 @@ from holdfast.limits import (
     CLEAR_S,
     HEDGE_BURST,
     HEDGE_SHARE,
+    LATE_ROW,
     PROBE_WRITE_S,
     QUIET_KEPT_S,
     RAMP_STEP_S,
@@ -217,6 +218,34 @@ def test_an_empty_budget_stops_hedging_and_not_reading(tmp_path: Path) -> None:
         assert hedges(made) == [("a", "b", "denied")]
 
     play(tmp_path, scene, deadline_s=0.5)
+
+
+@pytest.mark.parametrize("kind", [Kind.HANG, Kind.TRICKLE, Kind.LATE_BODY])
+def test_a_read_that_is_very_late_is_rescued_whatever_the_budget_says(tmp_path: Path, kind: Kind) -> None:
+    async def scene(troubled: Troubled, made: Engine) -> None:
+        while made.site.hedges.take():
+            pass
+        troubled.faults["a"].inject(Fault(kind, delay_s=PATIENT_S), "get")
+        async with asyncio.timeout(PATIENT_S / 2):
+            assert await made.read("k0") == BODY
+        assert hedges(made) == [("a", "b", "denied"), ("a", "b", "won")]
+        assert made.site.rescues == 0
+
+    play(tmp_path, scene)
+
+
+def test_a_grid_that_answers_and_brings_nothing_in_time_is_soon_asked_after_the_others(tmp_path: Path) -> None:
+    """It says something to everybody, so it is not silent; and it was fast for so long that its median does not move yet."""
+
+    async def scene(troubled: Troubled, made: Engine) -> None:
+        assert await firsts(troubled, made, reads=200) == {"a": 200, "b": 0}
+        troubled.faults["a"].inject(Fault(Kind.TRICKLE, delay_s=PATIENT_S), "get")
+        assert (await firsts(troubled, made, reads=50))["a"] == LATE_ROW
+        troubled.heal()
+        troubled.clock.leap(QUIET_KEPT_S * 2)
+        assert (await firsts(troubled, made, reads=50))["a"] == 50
+
+    play(tmp_path, scene)
 
 
 def test_slowness_costs_no_more_second_reads_than_the_budget(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from holdfast.limits import (
     CLEAR_S,
     DEMOTED_SHARE,
     KIB,
+    LATE_ROW,
     LATENCY_HALF_LIFE_S,
     MIB,
     QUIET_KEPT_S,
@@ -386,3 +387,19 @@ def test_a_grid_whose_readers_went_elsewhere_is_still_quiet_for_a_while() -> Non
     waiting.left(20.0)
     waiting.ended()
     assert waiting.quiet_s(20.0 + QUIET_KEPT_S) == 0.0
+
+
+def test_only_a_row_of_late_blocks_puts_a_grid_behind_and_one_in_time_or_some_seconds_end_it() -> None:
+    waiting = Waiting()
+    for _ in range(LATE_ROW - 1):
+        waiting.late(1.0)
+    assert not waiting.is_late(2.0)
+    waiting.in_time()
+    waiting.late(3.0)
+    assert not waiting.is_late(3.0)
+    for at_s in (3.1, 3.2):
+        waiting.late(at_s)
+    assert waiting.is_late(3.2)
+    assert not waiting.is_late(3.3 + QUIET_KEPT_S)
+    waiting.late(20.0)
+    assert waiting.is_late(20.0), "who was late before is believed at once"

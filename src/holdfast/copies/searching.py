@@ -18,7 +18,7 @@ from holdfast.grids.grid import Grid
 from holdfast.health.breaker import State
 from holdfast.health.budget import Budget
 from holdfast.health.standing import Use
-from holdfast.limits import HEDGE_UNKNOWN_S, RETRY_QUICK_S
+from holdfast.limits import HEDGE_UNKNOWN_S, RESCUE_S, RESCUES, RETRY_QUICK_S
 from holdfast.model import Place, Span, Version
 
 
@@ -129,23 +129,47 @@ class Search:
         return None
 
     async def _race(self, seat: Seat, rival: Seat, blocks: Sequence[Block]) -> Begun | None:
-        """The first block from `seat`, or from `rival` when that is slow and the budget allows.
+        """The first block from `seat`, or from `rival` when that is slow and the budget allows, or slower than RESCUE_S.
 
         `seat` is asked by this very task, as nearly always that is all; the rival's success interrupts it.
         """
         size, clock = blocks[0].size, self._site.clock
+        timer: asyncio.TimerHandle
         began_s = clock.monotonic_s()
-        delay_s = seat.breakers.hedge_delay_s(size) if seat.breakers is not None else HEDGE_UNKNOWN_S
+        loop, site = asyncio.get_running_loop(), self._site
+        delay_s = HEDGE_UNKNOWN_S
+        if seat.breakers is not None:
+            delay_s = seat.breakers.hedge_delay_s(size, rival.breakers)
         wait, waiting = asyncio.timeout(None), True
         first: Begun | GridError | None = None
         second: asyncio.Task[Begun | GridError] | None = None
 
         def hedge() -> None:
-            nonlocal second
+            nonlocal timer
+            if seat.breakers is not None:
+                seat.breakers.late()
             if self._may_hedge(seat, rival, size):
-                self._next.remove(rival)
-                second = group.create_task(self._try(rival, rival.grid, blocks))
-                second.add_done_callback(interrupt)
+                ask()
+            else:
+                timer = loop.call_later(max(RESCUE_S, 2 * delay_s) - delay_s, rescue)
+
+        def rescue() -> None:
+            nonlocal timer
+            if site.rescues < RESCUES:
+                site.rescues += 1
+                ask().add_done_callback(rescued)
+            else:
+                timer = loop.call_later(RESCUE_S, rescue)
+
+        def rescued(_: asyncio.Task[Begun | GridError]) -> None:
+            site.rescues -= 1
+
+        def ask() -> asyncio.Task[Begun | GridError]:
+            nonlocal second
+            self._next.remove(rival)
+            second = group.create_task(self._try(rival, rival.grid, blocks))
+            second.add_done_callback(interrupt)
+            return second
 
         def interrupt(rivals: asyncio.Task[Begun | GridError]) -> None:
             if waiting and _begun(rivals) is not None:
@@ -155,7 +179,7 @@ class Search:
 
         try:
             async with asyncio.TaskGroup() as group:
-                timer = asyncio.get_running_loop().call_later(delay_s, hedge)
+                timer = loop.call_later(delay_s, hedge)
                 try:
                     async with wait:
                         first = await self._try(seat, seat.grid, blocks)

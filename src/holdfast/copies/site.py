@@ -136,6 +136,8 @@ class Site:
         """Blocks that were fetched from grids; None when none are kept."""
         self.hedges = Budget(share=HEDGE_SHARE, burst=HEDGE_BURST)
         """Second reads that slowness may cost in this process."""
+        self.rescues = 0
+        """Reads that asked a second grid without a budget, and have no first block yet."""
         self.sweep_wanted = asyncio.Event()
         """Set when inline bodies that all grids hold may take the room of new ones."""
         self.pressure: Callable[[], int] = lambda: 0

@@ -24,6 +24,7 @@ from holdfast.health.waiting import Waiting
 from holdfast.limits import (
     BROWNOUT_LOOK_S,
     HEDGE_MIN_S,
+    HEDGE_RIVAL,
     HEDGE_UNKNOWN_S,
     MUTE_AT_ONCE,
     QUIET_S,
@@ -104,6 +105,8 @@ class Breakers:
         return self._share(self._sides[group], size_bytes, self._clock.monotonic_s())
 
     def _share(self, side: _Side, size_bytes: int, now_s: float) -> float:
+        if side.waiting.is_late(now_s):
+            return 0.0
         quiet_s = side.waiting.quiet_s(now_s)
         if quiet_s > QUIET_S and quiet_s > 2 * (self.latency.p95(size_bytes, now_s) or 0.0):
             return 0.0
@@ -125,10 +128,16 @@ class Breakers:
         """Attempts that are on their way and have not been answered."""
         return self._sides[group].waiting.count
 
-    def hedge_delay_s(self, size_bytes: int) -> float:
-        """How long a first block of this size is waited for before another grid is asked, too."""
-        p95_s = self.latency.p95(size_bytes, self._clock.monotonic_s())
-        return HEDGE_UNKNOWN_S if p95_s is None else max(p95_s, HEDGE_MIN_S)
+    def hedge_delay_s(self, size_bytes: int, rival: "Breakers | None" = None) -> float:
+        """How long a first block of this size is waited for before another grid (`rival`) is asked, too."""
+        now_s = self._clock.monotonic_s()
+        p95_s = self.latency.p95(size_bytes, now_s)
+        if p95_s is None:
+            return HEDGE_UNKNOWN_S
+        others_s = rival.latency.p95(size_bytes, now_s) if rival is not None else None
+        if others_s is not None:
+            p95_s = min(p95_s, HEDGE_RIVAL * others_s)
+        return max(p95_s, HEDGE_MIN_S)
 
     # --- what others tell ---
 
@@ -159,7 +168,13 @@ class Breakers:
 
     def first_block(self, size_bytes: int, elapsed_s: float) -> None:
         """The first block of a body was here, and was right, after this time."""
+        if elapsed_s <= self.hedge_delay_s(size_bytes):
+            self._sides["read"].waiting.in_time()
         self.latency.note(size_bytes, elapsed_s, self._clock.monotonic_s())
+
+    def late(self) -> None:
+        """A first block is not here although it is time to ask another grid."""
+        self._sides["read"].waiting.late(self._clock.monotonic_s())
 
     def left(self, group: Group, size_bytes: int, elapsed_s: float) -> None:
         """Another grid was faster, and this one had not answered by then: no evidence against it, but it was slow."""
