@@ -248,6 +248,16 @@ def test_a_grid_that_answers_and_brings_nothing_in_time_is_soon_asked_after_the_
     play(tmp_path, scene)
 
 
+def test_a_grid_that_gives_wrong_bytes_to_everybody_is_soon_asked_after_the_others(tmp_path: Path) -> None:
+    async def scene(troubled: Troubled, made: Engine) -> None:
+        troubled.faults["a"].inject(Fault(Kind.CORRUPT), "get")
+        for number in range(20):
+            assert await made.read(f"k{number}") == BODY
+        assert troubled.faults["a"].calls["get"] == LATE_ROW
+
+    play(tmp_path, scene, objects=20)
+
+
 def test_slowness_costs_no_more_second_reads_than_the_budget(tmp_path: Path) -> None:
     """Both grids are slow now and then: the budget bounds what that can cost."""
 

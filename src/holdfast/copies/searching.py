@@ -90,6 +90,8 @@ class Search:
         self._failed = (seat.name, trouble.detail)
         if isinstance(trouble, Corrupt):
             self._damaged.append((seat, block.offset))
+            if seat.breakers is not None:
+                seat.breakers.late()
         elif isinstance(trouble, Unavailable) and seat.breakers is not None and seat.use is not Use.OUT:
             again = seat.name in self._repeated
             self._repeated.add(seat.name)

@@ -173,7 +173,7 @@ class Breakers:
         self.latency.note(size_bytes, elapsed_s, self._clock.monotonic_s())
 
     def late(self) -> None:
-        """A first block is not here although it is time to ask another grid."""
+        """A block is not here although it is time to ask another grid, or it is not the right one."""
         self._sides["read"].waiting.late(self._clock.monotonic_s())
 
     def left(self, group: Group, size_bytes: int, elapsed_s: float) -> None:
