@@ -222,6 +222,9 @@ S3_EMPTY_S: Final = 10.0
 """How long a known place must look empty until it counts as lost and replaced: then every object is owed to it."""
 S3_COMPOSE: Final = 16
 """Completing an upload may take a vendor as long as moving this fraction of its bytes."""
+S3_ALOOF_S: Final = 600.0
+"""How long a bucket is not copied from at the provider after that was refused for a reason that lasts: a right that is missing, an
+operation that is not offered."""
 S3_RELOAD_S: Final = 5.0
 """How often files with credentials are looked at for a change."""
 S3_EXPIRY_S: Final = 300.0

@@ -408,6 +408,27 @@ def test_a_suspected_copy_is_no_longer_held_and_owed_again(run: Run) -> None:
     run(scenario)
 
 
+def test_a_debt_for_a_wrong_copy_says_so_until_somebody_tried_to_pay_it(run: Run) -> None:
+    async def scenario(bench: Workbench) -> None:
+        first = bench.grids[0]
+        seq = (await bench.put("k")).seq
+        [debt] = await bench.claim(first)
+        assert not debt.suspect, "it was never there"
+        await bench.index.settle([payment_of(debt)])
+        await bench.index.suspect(BUCKET, "k", seq, first, now_ms=bench.now_ms)
+        [debt] = await bench.claim(first)
+        assert debt.suspect
+        await bench.index.postpone([Delay(debt, bench.now_ms, "not asked", counts=False)])
+        again = await bench.claim_key(first, "k")
+        assert again is not None
+        assert again.suspect, "nobody tried"
+        await bench.index.postpone([Delay(again, bench.now_ms, "silent")])
+        [debt] = await bench.claim(first)
+        assert (debt.suspect, debt.attempts) == (False, 1)
+
+    run(scenario)
+
+
 # --- grids and policies ---
 
 

@@ -101,6 +101,7 @@ class _Metered:
         self.data = inner.data
         self.files = inner.files
         self.handover = inner.handover
+        self.origins = inner.origins
 
     async def stream(self) -> AsyncIterator[bytes]:
         grid = self._grid

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from holdfast.crew import CrewFull
+from holdfast.grids.grid import Origin
 from holdfast.grids.sources import gone
 from holdfast.limits import BLOCK_BYTES
 from holdfast.spool.incoming import Incoming
@@ -21,6 +22,7 @@ class Arriving:
     data: bytes | None = None
     files: tuple[Path, ...] = ()
     handover = False
+    origins: tuple[Origin, ...] = ()
 
     def __init__(self, incoming: Incoming, size: int, spool: Spool) -> None:
         self.size = size

@@ -15,12 +15,12 @@ from typing import TypeVar
 from holdfast.copies.blocks import Block, all_blocks
 from holdfast.copies.reading import NoCopy, spool_is_sound, verify_copy
 from holdfast.copies.site import Seat, Site
-from holdfast.copies.through import read_through
+from holdfast.copies.through import is_here, read_through
 from holdfast.crew import CrewFull
 from holdfast.digests import crc32c
 from holdfast.errors import Corrupt, GridError, Reason, Refused, Unavailable, Uncertain
 from holdfast.events import DebtPaid, DebtPostponed
-from holdfast.grids.grid import Label, Staged
+from holdfast.grids.grid import Label, Origin, Staged
 from holdfast.index.interface import Debt, Delay, Payment
 from holdfast.limits import BLOCK_BYTES, DEBT_RETRY_MAX_S, DEBT_RETRY_S, DOUBT_S, LEASE_S
 from holdfast.model import Place, Version
@@ -54,6 +54,8 @@ class _Body:
         self._last = last
         self._spooled = version.spooled
         self._local = local
+        self.streamed = False
+        self.origins: tuple[Origin, ...] = ()
         self.size = version.size
         self.data = _sound_inline(version) if version.size else b""
 
@@ -73,6 +75,7 @@ class _Body:
         self._spooled = False
 
     def stream(self) -> AsyncIterator[bytes]:
+        self.streamed = True
         return self._stream()
 
     async def _stream(self) -> AsyncIterator[bytes]:
@@ -103,8 +106,9 @@ async def pay(site: Site, debt: Debt, staged: Ready | None = None) -> Payment | 
             payment, how = Payment(debt, None, policy.grids), "deleted"
         elif debt.grid in policy.grids:
             bring = partial(_bring, site, seat, debt, debt.version, place, staged)
-            # A large body takes its time, from the first look at its bytes on.
-            etag, how = await (bring() if debt.version.size <= BLOCK_BYTES else _while_leased(site, debt, bring))
+            # A large body takes its time, from the first look at its bytes on; so does one that has to be had first.
+            brief = debt.version.size <= BLOCK_BYTES and _is_kept(debt.version)
+            etag, how = await (bring() if brief else _while_leased(site, debt, bring))
             payment = Payment(debt, etag, policy.grids)
         else:
             # The policy moved away from this grid, which may still have the only copy.
@@ -135,7 +139,7 @@ async def _bring(
     if version.crc is None and layout is None:
         raise Unavailable(seat.name, "stage", "the version was replaced meanwhile", shielded=True)
     blocks = list(all_blocks(version, layout))
-    here = version.spooled or version.inline is not None or not version.size
+    here = _is_kept(version)
     if debt.doubt_ms or (debt.attempts and not here):
         # It may hold the version already; and where nobody could give the bytes, the one that is owed them may have them.
         etag = await _read_back(site, debt.grid, place, version, blocks, trusting=here)
@@ -151,8 +155,44 @@ async def _bring(
     label = Label(version.seq, version.etag, version.modified_ms, version.facts.system, version.facts.user)
     if body.files and not await spool_is_sound(site, blocks):
         body.without_files()
+    elif body.data is None and not version.spooled:
+        body.origins = await _origins(site, debt, place, version, blocks)
+    if body.origins:
+        try:
+            etag = await _publish(seat, await seat.grid.stage(place, body, label))
+            return etag, "copied" if body.streamed else "copied there"
+        except Refused as refusal:
+            if refusal.reason is not Reason.MISMATCH:
+                raise
+            body.origins = ()  # The provider does not copy it, or it is another one there: send it from here.
     how = "linked" if body.handover else "copied"
     return await _publish(seat, await seat.grid.stage(place, body, label)), how
+
+
+def _is_kept(version: Version) -> bool:
+    """Whether index or spool have the body."""
+    return version.spooled or version.inline is not None or not version.size
+
+
+async def _origins(
+    site: Site, debt: Debt, place: Place, version: Version, blocks: Sequence[Block]
+) -> tuple[Origin, ...]:
+    """Where else the bytes lie, the most trusted first, when they are nowhere on this machine: what is here is verified as it is
+    sent. A copy that is suspect or owed is none that the version names. What was found to be wrong, or failed once, goes the
+    ordinary way: nobody has read those copies, and rot must not go round in a circle."""
+    owing = site.seat(debt.grid)
+    if debt.suspect or debt.attempts or debt.doubt_ms or owing is None or owing.grid.capabilities.address is None:
+        return ()
+    held = [
+        (seat, copy.etag) for copy in version.copies if (seat := site.seat(copy.grid)) is not None and seat is not owing
+    ]
+    held.sort(key=lambda one: -one[0].standing(min(version.size, BLOCK_BYTES)).share)
+    origins = [
+        Origin(address, place, etag)
+        for seat, etag in held
+        if seat.trusted and etag and (address := seat.grid.capabilities.address) is not None
+    ]
+    return () if not origins or await is_here(site, version, blocks) else tuple(origins)
 
 
 async def _publish(seat: Seat, staged: Staged) -> str:

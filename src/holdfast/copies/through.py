@@ -48,6 +48,23 @@ def _is_local(site: Site, version: Version) -> bool:
     return any(seat is not None and seat.state is GridState.UP and seat.grid.capabilities.local for seat in seats)
 
 
+async def is_here(site: Site, version: Version, blocks: Sequence[Block]) -> bool:
+    """Whether a version that is neither in the index nor in the spool can be had without asking another machine, all of it."""
+    if _is_local(site, version):
+        return True
+    if site.cache is None or not site.cache.on:
+        return False
+    tag = tag_of(version.etag)
+    for start in range(0, len(blocks), CACHE_WINDOW):
+        names = [
+            name_of(seq=version.seq, tag=tag, offset=block.offset, size=block.size, crc=block.crc)
+            for block in blocks[start : start + CACHE_WINDOW]
+        ]
+        if None in await site.cache.locate(names, count=False):
+            return False
+    return True
+
+
 def gap_end(where: Sequence[int | None], start: int) -> int:
     """Where the stretch of missing blocks that begins at `start` ends; short cached ones between missing ones belong to it."""
     end, at = start + 1, start + 1

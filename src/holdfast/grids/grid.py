@@ -43,6 +43,8 @@ class Capabilities(Value, frozen=True):
     proxies at the other end stumble over."""
     metadata_bytes: int = USER_METADATA_BYTES * 2
     """User metadata, as `metadata.size_bytes` measures it. The default takes whatever S3 allows, encoded."""
+    address: object = None
+    """Where its objects lie, for other grids of its kind, and nobody else looks into it; None when no grid could copy from there."""
 
 
 class Label(Value, frozen=True):
@@ -53,6 +55,14 @@ class Label(Value, frozen=True):
     modified_ms: int
     system: dict[str, str]
     user: dict[str, str]
+
+
+class Origin(Value, frozen=True):
+    """A copy of the same bytes at another grid: that grid's `capabilities.address`, the place there, and its etag of the copy."""
+
+    address: object
+    place: Place
+    etag: str
 
 
 class Source(Protocol):
@@ -77,6 +87,12 @@ class Source(Protocol):
     def handover(self) -> bool:
         """True when `files` is one file that nobody will write again or needs to be independent
         of the copy: it may be linked into the grid instead of being copied."""
+        ...
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Other grids that hold these very bytes, the best first. A grid at the same provider may have them brought from there
+        when it publishes. If they cannot be, that is `Refused(MISMATCH)` and nothing was changed: stage again without origins."""
         ...
 
     def stream(self) -> AsyncIterator[bytes]:

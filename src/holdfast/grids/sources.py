@@ -10,7 +10,7 @@ from pathlib import Path
 
 from holdfast.crew import Crew, CrewFull
 from holdfast.errors import Unavailable
-from holdfast.grids.grid import Download, Source
+from holdfast.grids.grid import Download, Origin, Source
 from holdfast.limits import BLOCK_BYTES
 
 
@@ -30,6 +30,10 @@ class BytesSource:
     @property
     def handover(self) -> bool:
         return False
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        return ()
 
     async def stream(self) -> AsyncIterator[bytes]:
         for start in range(0, self.size, BLOCK_BYTES):
@@ -55,6 +59,10 @@ class FilesSource:
     def handover(self) -> bool:
         return self._handover and len(self.files) == 1
 
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        return ()
+
     async def stream(self) -> AsyncIterator[bytes]:
         moved = 0
         for path in self.files:
@@ -79,7 +87,7 @@ class WaitedSource:
     """`inner`, whose slowness is told: `waiting` is called with True whenever somebody begins to wait for its next piece, and
     with False when that is there. A grid that waits for a body is not slow itself."""
 
-    __slots__ = ("_inner", "_waiting", "data", "files", "handover", "size")
+    __slots__ = ("_inner", "_waiting", "data", "files", "handover", "origins", "size", "streamed")
 
     def __init__(self, inner: Source, waiting: Callable[[bool], None]) -> None:
         self._inner = inner
@@ -88,8 +96,12 @@ class WaitedSource:
         self.data = inner.data
         self.files = inner.files
         self.handover = inner.handover
+        self.origins = inner.origins
+        self.streamed = False
+        """Whether anybody wanted its bytes."""
 
     async def stream(self) -> AsyncIterator[bytes]:
+        self.streamed = True
         pieces = self._inner.stream()
         while True:
             self._waiting(True)
@@ -108,6 +120,7 @@ class DownloadSource:
     data: bytes | None = None
     files: tuple[Path, ...] = ()
     handover = False
+    origins: tuple[Origin, ...] = ()
 
     def __init__(self, download: Download) -> None:
         self._download = download

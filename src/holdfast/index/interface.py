@@ -106,6 +106,8 @@ class Debt(Value, frozen=True):
     happened: it may have, and it may yet. 0: there is none."""
     doubt_seq: int = 0
     """The change that is in doubt; SEVERAL when there is more than one."""
+    suspect: bool = False
+    """It is owed because this grid's copy was found to be wrong, and nobody has tried to pay it yet."""
 
 
 class Pick(enum.Enum):

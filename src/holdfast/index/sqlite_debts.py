@@ -27,7 +27,7 @@ from holdfast.index.sqlite_owe import doubted, drop_debt, owe_more, owed
 from holdfast.limits import BLOCK_BYTES, STUCK_ATTEMPTS
 from holdfast.model import Copy, Version, pack
 
-_TAKEN = "seq, bucket, key, since_ms, attempts, holder, due_ms, next_ms, doubt_ms, doubt_seq"
+_TAKEN = "seq, bucket, key, since_ms, attempts, holder, due_ms, next_ms, doubt_ms, doubt_seq, reason"
 
 _LARGE = f"size > {BLOCK_BYTES}"
 """As the index `debt_order` has it."""
@@ -47,6 +47,9 @@ DUE = {
     Pick.ANY: f"SELECT * FROM ({_due(0, 'ASC')}) UNION ALL SELECT * FROM ({_due(1, 'ASC')}) ORDER BY due_ms LIMIT ?3",
 }
 """Debts of a grid (1) that anybody may claim now (2), so many (3): a walk along `debt_order`, one for each size."""
+
+_SUSPECT = "suspect"
+"""Reason of what is owed because a copy was found to be wrong."""
 
 _STUCK = f"INDEXED BY debt_stuck WHERE grid = ? AND attempts >= {STUCK_ATTEMPTS}"
 
@@ -95,7 +98,7 @@ def claim_key(
 
 
 def _take(batch: Batch, grid: int, row: Sequence[Any], holder: str, lease_until_ms: int) -> Debt:
-    seq, bucket, key, since_ms, attempts, dead, died_ms, next_ms, doubt_ms, doubt_seq = row
+    seq, bucket, key, since_ms, attempts, dead, died_ms, next_ms, doubt_ms, doubt_seq, reason = row
     if dead:
         # Its lease ran out: nobody knows what its holder did at the grid.
         doubt_ms, doubt_seq = died_ms, doubted(doubt_ms, seq, next_ms)
@@ -106,7 +109,20 @@ def _take(batch: Batch, grid: int, row: Sequence[Any], holder: str, lease_until_
     name, policy = batch.execute("SELECT name, policy FROM bucket WHERE id = ?", (bucket,)).get
     version = _current(batch, bucket, key)
     assert version is None or version.seq == seq, "a debt always carries the current sequence number"
-    return Debt(grid, name, key.decode(), seq, since_ms, attempts, holder, policy, version, doubt_ms, doubt_seq)
+    return Debt(
+        grid,
+        name,
+        key.decode(),
+        seq,
+        since_ms,
+        attempts,
+        holder,
+        policy,
+        version,
+        doubt_ms,
+        doubt_seq,
+        suspect=reason == _SUSPECT,
+    )
 
 
 def _current(batch: Batch, bucket: int, key: bytes) -> Version | None:
@@ -211,9 +227,18 @@ def postpone(batch: Batch, delays: Sequence[Delay]) -> None:
         if delay.doubt:
             doubt_ms, doubt_seq = batch.now_ms, doubted(doubt_ms, debt.seq)
         batch.execute(
-            "UPDATE debt SET holder = '', due_ms = ?, next_ms = 0, attempts = ?, reason = ?, doubt_ms = ?, doubt_seq = ?"
-            " WHERE seq = ? AND grid = ?",
-            (due_ms, lease.attempts + delay.counts, delay.reason, doubt_ms, doubt_seq, lease.seq, debt.grid),
+            "UPDATE debt SET holder = '', due_ms = ?, next_ms = 0, attempts = ?, reason = CASE WHEN ? THEN ? ELSE reason END,"
+            " doubt_ms = ?, doubt_seq = ? WHERE seq = ? AND grid = ?",
+            (
+                due_ms,
+                lease.attempts + delay.counts,
+                delay.counts,
+                delay.reason,
+                doubt_ms,
+                doubt_seq,
+                lease.seq,
+                debt.grid,
+            ),
         )
 
 
@@ -268,5 +293,5 @@ def suspect(batch: Batch, bucket: str, key: bytes, seq: int, grid: int, now_ms: 
         (pack(move_copy(batch, copies, grid, None, size)), number, key),
     )
     debts = [debt for debt in owed(batch, seq) if debt.grid == grid]
-    owe_more(batch, number, key, seq, size, (grid,), seq, debts, now_ms, reason="suspect")
+    owe_more(batch, number, key, seq, size, (grid,), seq, debts, now_ms, reason=_SUSPECT)
     return True

@@ -37,6 +37,9 @@ class _Attempt:
         elif not waiting and not self._waiting:
             self._began_s += self._clock.monotonic_s() - self._waited_s
 
+    def moved_nothing(self) -> None:
+        self._size = 0
+
     def elapsed_s(self) -> float:
         return self._clock.monotonic_s() - self._began_s
 
@@ -83,8 +86,13 @@ class TraceGrid:
 
     async def stage(self, place: Place, source: Source, label: Label) -> Staged:
         with self._attempt("stage", source.size) as attempt:
-            patient = source if source.data is not None else WaitedSource(source, attempt.wait)
-            return await self._inner.stage(place, patient, label)
+            if source.data is not None:
+                return await self._inner.stage(place, source, label)
+            patient = WaitedSource(source, attempt.wait)
+            staged = await self._inner.stage(place, patient, label)
+            if source.origins and not patient.streamed:
+                attempt.moved_nothing()  # The bytes will come from where they lie.
+            return staged
 
     async def publish(self, staged: Staged) -> str:
         with self._attempt("publish"):

@@ -15,29 +15,46 @@ from urllib.parse import unquote_plus
 from holdfast.clock import Clock
 from holdfast.errors import Corrupt, GridError, Reason, Refused, Unavailable, Uncertain
 from holdfast.events import Teller
-from holdfast.grids.grid import Capabilities, Download, Held, Label, Source, Staged
+from holdfast.grids.grid import Download, Held, Label, Source, Staged
 from holdfast.grids.identity import Identity
 from holdfast.grids.s3.connection import Answer, Pool
 from holdfast.grids.s3.credentials import KeySource
 from holdfast.grids.s3.labels import headers_of, label_of
-from holdfast.grids.s3.location import MARK, Location, Spot
+from holdfast.grids.s3.location import Location, Spot
 from holdfast.grids.s3.marks import S3Marks
-from holdfast.grids.s3.quirks import Quirks
 from holdfast.grids.s3.replies import Asked, NoBucket, date_ms, iso_ms, reply_tree
 from holdfast.grids.s3.requests import Request, Requester
-from holdfast.grids.s3.terms import Endpoint
+from holdfast.grids.s3.terms import Address, Endpoint, capabilities_of
 from holdfast.grids.s3.uploads import Room, Upload, Uploads, read_whole
 from holdfast.grids.sources import DownloadSource
-from holdfast.limits import GRID_WAIT_S, LIST_PAGE, S3_COMPOSE, S3_HELD_BYTES, S3_IDENTITY_S, S3_PUT_BYTES, S3_SORT_KEYS
-from holdfast.model import Place, Span
+from holdfast.limits import (
+    GRID_WAIT_S,
+    LIST_PAGE,
+    S3_ALOOF_S,
+    S3_COMPOSE,
+    S3_HELD_BYTES,
+    S3_IDENTITY_S,
+    S3_PUT_BYTES,
+    S3_SORT_KEYS,
+)
+from holdfast.model import Place, Span, Value
 from holdfast.signing import encode_path
 from holdfast.xml import Element
 
 
-class _Staged:
-    """Bytes to be published: a body in memory, or an upload at the provider."""
+class _Elsewhere(Value, frozen=True):
+    """A copy of a body in another grid's place at the provider."""
 
-    __slots__ = ("__weakref__", "data", "headers", "pending_bytes", "place", "release", "upload")
+    spot: Spot
+    etag: str
+    size: int
+    label: Label
+
+
+class _Staged:
+    """Bytes to be published: a body in memory, an upload at the provider, or a copy that lies elsewhere at the provider."""
+
+    __slots__ = ("__weakref__", "data", "elsewhere", "headers", "pending_bytes", "place", "release", "upload")
 
     def __init__(
         self,
@@ -46,12 +63,14 @@ class _Staged:
         *,
         data: bytes | None = None,
         upload: Upload | None = None,
+        elsewhere: _Elsewhere | None = None,
         pending_bytes: int = 0,
     ) -> None:
         self.place = place
         self.headers = headers
         self.data = data
         self.upload = upload
+        self.elsewhere = elsewhere
         self.pending_bytes = pending_bytes or len(data or b"")
         self.release: Callable[[], object] = int
         """Gives the room of the body back; more than once does no harm."""
@@ -82,12 +101,15 @@ class S3Grid:
         self._quirks = endpoint.quirks
         self._clock = clock
         self._create = create_buckets
+        self._address = Address(endpoint, location, keys)
+        self._aloof: dict[str, float] = {}
+        """Buckets that the provider does not let us copy from, and until when that is believed (monotonic seconds)."""
         self._requester = Requester(endpoint, pool, keys, clock=clock, teller=teller, grid=name)
         self._marks = S3Marks(
             name, location, self._requester, clock=clock, create=create_buckets, region=endpoint.region
         )
         self._identity = Identity(name, self._marks, clock=clock)
-        self.capabilities = _capabilities(endpoint.quirks, location)
+        self.capabilities = capabilities_of(self._address)
         self._room = Room(S3_HELD_BYTES)
         self._uploads = Uploads(self._requester, self._room, clock=clock)
 
@@ -104,6 +126,8 @@ class S3Grid:
     async def stage(self, place: Place, source: Source, label: Label) -> Staged:
         spot = self._spot(place, "stage")
         headers = headers_of(label, room_bytes=self._quirks.metadata_bytes)
+        if (elsewhere := await self._elsewhere(source, label, headers)) is not None:
+            return _Staged(place, headers, elsewhere=elsewhere, pending_bytes=source.size)
         if source.size > S3_PUT_BYTES:
             asked = self._asked("stage", place, spot)
             await self._identity.claim()
@@ -133,6 +157,8 @@ class S3Grid:
         await self._identity.claim()
         if upload is not None:
             return await self._complete(asked, upload)
+        if staged.elsewhere is not None:
+            return await self._bring_over(asked, spot, staged.elsewhere, staged.headers)
         if staged.data is None:
             raise Unavailable(self.name, "publish", "the staged bytes are gone", bucket=place.bucket, key=place.key)
         request = Request("PUT", spot, headers=staged.headers)
@@ -150,8 +176,46 @@ class S3Grid:
         tree = reply_tree(asked, body, answered, "CompleteMultipartUploadResult", now_ms=self._clock.now_ms())
         if self._quirks.etag_of_upload:
             return self._etag(asked, {"etag": tree.get("ETag") or ""})
+        return (await self._seen(asked)).etag
+
+    async def _elsewhere(self, source: Source, label: Label, headers: dict[str, str]) -> _Elsewhere | None:
+        """The first of a body's origins that the provider may copy from. The copy must carry a label: it is how it is known."""
+        if not self._quirks.copy_if_match or source.size > self._quirks.copy_bytes or label_of(headers) is None:
+            return None
+        for origin in source.origins:
+            if isinstance(origin.address, Address) and await self._address.reaches(origin.address):
+                spot = origin.address.location.spot(origin.place)
+                if self._clock.monotonic_s() >= self._aloof.get(spot.bucket, float("-inf")):
+                    return _Elsewhere(spot, origin.etag, source.size, label)
+        return None
+
+    async def _bring_over(self, asked: Asked, spot: Spot, origin: _Elsewhere, headers: dict[str, str]) -> str:
+        """Have the provider copy, and look at what is there then. Raises Refused(MISMATCH) when it answered that it will not."""
         try:
-            return (await self.head(asked.place)).etag
+            await self._copy_object(asked, spot, origin.spot, origin.etag, headers)
+        except (Refused, Unavailable) as trouble:
+            if isinstance(trouble, Unavailable):
+                # Being asked too much is for everybody to obey; what has a cause is no reply, but a silence.
+                if not trouble.lasting or trouble.__cause__ is not None:
+                    raise
+                if not isinstance(trouble, NoBucket):
+                    self._aloof[origin.spot.bucket] = self._clock.monotonic_s() + S3_ALOOF_S
+            detail = f"no copy from bucket {origin.spot.bucket}: {trouble.detail}"
+            raise self._refuse(asked, detail, Reason.MISMATCH) from trouble
+        held = await self._seen(asked)
+        label = held.label
+        if (
+            held.size != origin.size
+            or label is None
+            or (label.seq, label.etag) != (origin.label.seq, origin.label.etag)
+        ):
+            raise self._corrupt(asked, "it was copied, and what is there is something else")
+        return held.etag
+
+    async def _seen(self, asked: Asked) -> Held:
+        """What is there after a change. Raises Uncertain."""
+        try:
+            return await self.head(asked.place)
         except GridError as trouble:
             detail = f"it was published, and its etag is not known: {trouble.detail}"
             raise Uncertain(
@@ -182,20 +246,26 @@ class S3Grid:
         spot, origin = self._spot(target, "copy"), self._spot(source, "copy")
         if not self._quirks.copy_if_match:
             return await self._carry(source, target, if_match, label)
-        headers = headers_of(label, room_bytes=self._quirks.metadata_bytes) | {
+        headers = headers_of(label, room_bytes=self._quirks.metadata_bytes)
+        asked = self._asked("copy", source, spot, changes=True)
+        await self._identity.claim()
+        try:
+            etag = await self._copy_object(asked, spot, origin, if_match, headers)
+        except Refused as refused:
+            await self._confirmed(refused)
+            raise
+        return self._etag(asked, {"etag": etag})
+
+    async def _copy_object(self, asked: Asked, spot: Spot, origin: Spot, if_match: str, headers: dict[str, str]) -> str:
+        """The etag that the reply names; possibly none."""
+        directives = {
             "x-amz-copy-source": encode_path(f"/{origin.bucket}/{origin.key}"),
             "x-amz-copy-source-if-match": f'"{if_match}"',
             "x-amz-metadata-directive": "REPLACE",
         }
-        asked = self._asked("copy", source, spot, changes=True)
-        await self._identity.claim()
-        try:
-            answered, body = await self._requester.ask(asked, Request("PUT", spot, headers=headers))
-        except Refused as refused:
-            await self._confirmed(refused)
-            raise
+        answered, body = await self._requester.ask(asked, Request("PUT", spot, headers=headers | directives))
         tree = reply_tree(asked, body, answered, "CopyObjectResult", now_ms=self._clock.now_ms())
-        return self._etag(asked, {"etag": tree.get("ETag") or ""})
+        return tree.get("ETag") or ""
 
     async def _carry(self, source: Place, target: Place, if_match: str, label: Label) -> str:
         """A copy through this process."""
@@ -405,19 +475,6 @@ class S3Grid:
     def _refuse(self, asked: Asked, detail: str, reason: Reason) -> Refused:
         place = asked.place
         return Refused(self.name, asked.operation, detail, reason=reason, bucket=place.bucket, key=place.key)
-
-
-def _capabilities(quirks: Quirks, location: Location) -> Capabilities:
-    return Capabilities(
-        metadata=True,
-        server_copy=quirks.copy_if_match,
-        local=False,
-        object_bytes=min(quirks.object_bytes, quirks.part_bytes_max * quirks.parts_max),
-        key_bytes=quirks.key_bytes - len(location.prefix.replace(MARK, "").encode()),
-        bucket_in_key=MARK in location.prefix,
-        refused_keys=quirks.refused_keys,
-        metadata_bytes=quirks.metadata_bytes,
-    )
 
 
 def _bare(etag: str) -> str:

@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 from holdfast.config.notation import Unreadable, read_secret
 from holdfast.config.settings import GridSettings
 from holdfast.errors import ConfigError
-from holdfast.grids.s3.location import BadLocation, Location, overlap, read_location
+from holdfast.grids.grid import Capabilities
+from holdfast.grids.s3.credentials import KeySource, NoKeys
+from holdfast.grids.s3.location import MARK, BadLocation, Location, overlap, read_location
 from holdfast.grids.s3.quirks import PROVIDERS, Quirks
 from holdfast.model import Value
 
@@ -32,6 +34,39 @@ class Endpoint(Value, frozen=True):
     quirks: Quirks
     own: bool = True
     """The origin was set; otherwise it follows from the region."""
+
+
+class Address(Value, frozen=True):
+    """Where a grid's objects lie, and with whose keys: what another grid at the provider needs to know to copy from there."""
+
+    endpoint: Endpoint
+    location: Location
+    keys: KeySource
+
+    async def reaches(self, other: "Address") -> bool:
+        """Whether one request can speak of both: one server, one region, one account, as far as the access key tells."""
+        if self.endpoint != other.endpoint:
+            return False
+        try:
+            return (await self.keys.keys()).access_key == (await other.keys.keys()).access_key
+        except NoKeys:
+            return False
+
+
+def capabilities_of(address: Address) -> Capabilities:
+    """What a grid there can hold."""
+    quirks, location = address.endpoint.quirks, address.location
+    return Capabilities(
+        metadata=True,
+        server_copy=quirks.copy_if_match,
+        local=False,
+        object_bytes=min(quirks.object_bytes, quirks.part_bytes_max * quirks.parts_max),
+        key_bytes=quirks.key_bytes - len(location.prefix.replace(MARK, "").encode()),
+        bucket_in_key=MARK in location.prefix,
+        refused_keys=quirks.refused_keys,
+        metadata_bytes=quirks.metadata_bytes,
+        address=address,
+    )
 
 
 class Terms(Value, frozen=True):

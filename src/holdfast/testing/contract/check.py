@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import Reason, Refused, Unavailable
-from holdfast.grids.grid import Grid, Held, Label
+from holdfast.grids.grid import Grid, Held, Label, Origin
 from holdfast.grids.sources import BytesSource
 from holdfast.limits import BLOCK_BYTES
 from holdfast.model import Place, Span
@@ -65,6 +65,7 @@ class Streamed:
     data: bytes | None = None
     files: tuple[Path, ...] = ()
     handover = False
+    origins: tuple[Origin, ...] = ()
 
     def __init__(self, data: bytes, *, piece: int = BLOCK_BYTES, breaks: bool = False, size: int = -1) -> None:
         self._data = data
