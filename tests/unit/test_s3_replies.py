@@ -169,7 +169,6 @@ def test_a_missing_bucket_is_an_answer_where_each_clients_bucket_is_one() -> Non
         (403, "SomethingNew", "refuses our credentials"),
         (400, "InvalidBucketName", "check url"),
         (501, "NotImplemented", "check provider"),
-        (400, "SomethingNew", "SomethingNew"),
     ],
 )
 def test_a_refusal_of_ourselves_is_a_lasting_silence_with_a_remedy(act: Act, status: int, code: str, told: str) -> None:
@@ -185,6 +184,18 @@ def test_a_403_without_a_body_is_not_absent() -> None:
     found = outcome(head, reply(403))
     assert isinstance(found, Unavailable)
     assert found.lasting
+
+
+@pytest.mark.parametrize("act", [get, listing, *CHANGES])
+@pytest.mark.parametrize(("status", "code"), [(400, "SomethingNew"), (422, "InvalidArgument")])
+def test_a_request_that_the_server_does_not_like_is_no_evidence_against_the_server(
+    act: Act, status: int, code: str
+) -> None:
+    """One client's odd keys must not shut the grid for everybody."""
+    found = outcome(act, error(status, code))
+    assert isinstance(found, Refused)
+    assert found.reason is Reason.INVALID
+    assert code in found.detail
 
 
 @pytest.mark.parametrize("code", ["KeyTooLongError", "MetadataTooLarge", "EntityTooLarge", "XMinioInvalidObjectName"])

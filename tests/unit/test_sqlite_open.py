@@ -128,7 +128,7 @@ def test_debts_of_the_first_schema_are_paid_under_the_present_one(tmp_path: Path
             [sums] = await index.sums()
             assert (sums.debts, sums.paid, sums.paid_bytes, sums.stuck) == (2, 5, 0, 1)
             first, second = await index.claim(1, holder="me", now_ms=100, lease_until_ms=200, limit=9)
-            assert (first.key, first.doubt_ms, second.key, second.doubt_ms) == ("a", 0, "b", 8)
+            assert (first.key, first.doubt_ms, second.key, second.doubt_ms > 8) == ("a", 0, "b", True)
             await index.settle([Payment(first, None), Payment(second, None)])
             assert (await index.usage()).tombstones == 0
 

@@ -29,7 +29,7 @@ Check whether a place keeps every promise that Holdfast needs of a grid.
 
 Runs the contract suite: writes are atomic and durable, hard names are kept apart, ranges and conditions are exact, listings are
 in order, and so on. The place must be empty; what the suite makes there is removed again. For s3:// the options are those of
-a [[grid]] in the configuration; a bucket that is missing is created. Without keys they are taken from AWS_ACCESS_KEY_ID and
+a grid in the configuration; a bucket that is missing is created. Without keys they are taken from AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY.
 
 Exit code 0: every promise is kept; 1: one is broken, do not use the place; 2: it cannot be asked.

@@ -18,12 +18,12 @@ from holdfast.copies.site import Seat, Site
 from holdfast.copies.through import is_here, read_through
 from holdfast.crew import CrewFull
 from holdfast.digests import crc32c
-from holdfast.errors import Corrupt, GridError, Reason, Refused, Unavailable, Uncertain
+from holdfast.errors import Corrupt, GridError, Reason, Refused, S3Error, Unavailable, Uncertain
 from holdfast.events import DebtPaid, DebtPostponed
 from holdfast.grids.grid import Label, Origin, Staged
-from holdfast.index.interface import Debt, Delay, Payment
+from holdfast.index.interface import CommitUnknown, Debt, Delay, Payment
 from holdfast.limits import BLOCK_BYTES, DEBT_RETRY_MAX_S, DEBT_RETRY_S, DOUBT_S, LEASE_S
-from holdfast.model import Place, Version
+from holdfast.model import GridState, Place, Version
 
 T = TypeVar("T")
 Ready = Callable[[], Awaitable[Staged]]
@@ -106,14 +106,17 @@ async def pay(site: Site, debt: Debt, staged: Ready | None = None) -> Payment | 
             payment, how = Payment(debt, None, policy.grids), "deleted"
         elif debt.grid in policy.grids:
             bring = partial(_bring, site, seat, debt, debt.version, place, staged)
-            # A large body takes its time, from the first look at its bytes on; so does one that has to be had first.
-            brief = debt.version.size <= BLOCK_BYTES and _is_kept(debt.version)
+            # Whatever has to be fetched or looked at first, and a large body, may take longer than a lease.
+            brief = debt.version.inline is not None and not debt.doubt_ms
             etag, how = await (bring() if brief else _while_leased(site, debt, bring))
             payment = Payment(debt, etag, policy.grids)
         else:
             # The policy moved away from this grid, which may still have the only copy.
-            missing = set(policy.grids) - {copy.grid for copy in debt.version.copies}
-            if missing:
+            now = await site.index.get(debt.bucket, debt.key)  # The claim may be a while ago.
+            held = {copy.grid for copy in now.copies} if now is not None and now.seq == debt.seq else set[int]()
+            held -= set(await site.index.debt_of(debt.bucket, debt.key))  # What is owed may be about to go.
+            here = {number for number in held if _is_here(site, number)}
+            if not set(policy.grids) <= here:
                 due_ms = site.clock.now_ms() + int(DEBT_RETRY_S * 1000)
                 return Delay(debt, due_ms, "the grids of the new policy do not all hold it yet", False)
             await seat.grid.delete(place)
@@ -121,7 +124,9 @@ async def pay(site: Site, debt: Debt, staged: Ready | None = None) -> Payment | 
     except (GridError, OSError, CrewFull) as trouble:
         return _postpone(site, debt, trouble)
     until_ms = _in_doubt_until_ms(seat, debt)
-    if until_ms > site.clock.now_ms() and not (how == "confirmed" and debt.doubt_seq == debt.seq):
+    # A copy that was counted all the time is owed because a policy left it: then it may be its deletion that is in doubt.
+    arrived = how == "confirmed" and debt.doubt_seq == debt.seq and not _counted(debt)
+    if until_ms > site.clock.now_ms() and not arrived:
         # An older change may still arrive on top of this one: the bytes stay here, and the grid is looked at again.
         holds = payment.etag is not None
         return Delay(debt, until_ms, "an earlier change of it may still arrive", False, holds=holds)
@@ -129,6 +134,16 @@ async def pay(site: Site, debt: Debt, staged: Ready | None = None) -> Payment | 
     size = debt.version.size if debt.version is not None else 0
     site.teller.tell(DebtPaid(seat.name, debt.bucket, debt.key, size, lag_s, how))
     return payment
+
+
+def _counted(debt: Debt) -> bool:
+    """Whether the grid's copy counts although the grid is owed the key."""
+    return debt.version is not None and any(copy.grid == debt.grid for copy in debt.version.copies)
+
+
+def _is_here(site: Site, number: int) -> bool:
+    seat = site.seat(number)
+    return seat is not None and seat.state is GridState.UP
 
 
 async def _bring(
@@ -142,7 +157,7 @@ async def _bring(
     here = _is_kept(version)
     if debt.doubt_ms or (debt.attempts and not here):
         # It may hold the version already; and where nobody could give the bytes, the one that is owed them may have them.
-        etag = await _read_back(site, debt.grid, place, version, blocks, trusting=here)
+        etag = await _read_back(site, debt.grid, place, version, blocks, trusting=here and debt.doubt_seq == debt.seq)
         if etag is not None:
             return etag, "confirmed"
     if staged is not None:
@@ -241,10 +256,17 @@ async def _while_leased(site: Site, debt: Debt, work: Callable[[], Awaitable[T]]
     """Do `work` and renew the lease meanwhile; raises Unavailable, with the work cancelled, when the lease is lost."""
 
     async def renew() -> None:
+        ends_s = site.clock.monotonic_s() + LEASE_S
         while True:
             await site.clock.sleep(LEASE_S / 3)
             until_ms = site.clock.now_ms() + int(LEASE_S * 1000)
-            if not await site.index.renew(debt, lease_until_ms=until_ms):
+            try:
+                kept = await site.index.renew(debt, lease_until_ms=until_ms)
+            except (S3Error, CommitUnknown):
+                kept = site.clock.monotonic_s() < ends_s  # The index is busy: the lease goes on as it was.
+            else:
+                ends_s = site.clock.monotonic_s() + LEASE_S
+            if not kept:
                 raise Unavailable("index", "renew", "the lease was lost", shielded=True)
 
     try:

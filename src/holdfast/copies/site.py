@@ -136,6 +136,8 @@ class Site:
         """Blocks that were fetched from grids; None when none are kept."""
         self.hedges = Budget(share=HEDGE_SHARE, burst=HEDGE_BURST)
         """Second reads that slowness may cost in this process."""
+        self.aligned = False
+        """Whether reconcile has looked at every object under the policies of now: until then, what a grid is owed may be unknown."""
         self.rescues = 0
         """Reads that asked a second grid without a budget, and have no first block yet."""
         self.sweep_wanted = asyncio.Event()
@@ -182,6 +184,7 @@ class Site:
         """Apply other policies from now on; reconcile brings the objects after them."""
         self._terms = {terms.name: terms for terms in policies}
         self._redundancies.clear()
+        self.aligned = False
         self.note_debts()
 
     async def attach(self, seat: Seat) -> bool:
@@ -205,6 +208,7 @@ class Site:
                 identity = await seat.grid.attach(known)
         except Refused as refusal:
             if refusal.reason is Reason.DENIED:
+                await self._move(seat, known, GridState.DOWN, refusal.detail)
                 raise ConfigError(f"grid {seat.name!r} ({seat.url})", refusal.detail) from refusal
             await self._move(seat, known, GridState.DOWN, refusal.detail)
             return False

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from holdfast.index.interface import Debt, Delay, Payment, Pick, Settled, Stuck
+from holdfast.index.interface import SEVERAL, Debt, Delay, Payment, Pick, Settled, Stuck
 from holdfast.index.sqlite_batch import Batch
 from holdfast.index.sqlite_objects import (
     INLINE_COLUMN,
@@ -98,10 +98,11 @@ def claim_key(
 
 
 def _take(batch: Batch, grid: int, row: Sequence[Any], holder: str, lease_until_ms: int) -> Debt:
-    seq, bucket, key, since_ms, attempts, dead, died_ms, next_ms, doubt_ms, doubt_seq, reason = row
+    seq, bucket, key, since_ms, attempts, dead, _, next_ms, doubt_ms, doubt_seq, reason = row
     if dead:
         # Its lease ran out: nobody knows what its holder did at the grid.
-        doubt_ms, doubt_seq = died_ms, doubted(doubt_ms, seq, next_ms)
+        # Not since its end by the clock, which may have leapt over it: its holder may be at work this very moment.
+        doubt_ms, doubt_seq = batch.now_ms, doubted(doubt_ms, seq, next_ms)
     batch.execute(
         "UPDATE debt SET holder = ?, due_ms = ?, next_ms = 0, doubt_ms = ?, doubt_seq = ? WHERE seq = ? AND grid = ?",
         (holder, lease_until_ms, doubt_ms, doubt_seq, seq, grid),
@@ -178,11 +179,13 @@ def settle(batch: Batch, payments: Sequence[Payment]) -> Settled:
         delta.paid_bytes += lease.size
         paid += 1
         etag = payment.etag if debt.grid in batch.grids.live else None
-        released.extend(_confirm(batch, lease, debt, etag, batch.grids.needing(payment.wanted)))
+        released.extend(_confirm(batch, lease, debt, etag, payment.wanted))
     return Settled(paid, tuple(released))
 
 
-def _confirm(batch: Batch, lease: _Lease, debt: Debt, etag: str | None, needing: frozenset[int]) -> tuple[str, ...]:
+def _confirm(
+    batch: Batch, lease: _Lease, debt: Debt, etag: str | None, wanted: tuple[int, ...] | None
+) -> tuple[str, ...]:
     """A grid matches the index for a key: note its copy, and see what the last debt leaves."""
     bucket, key = lease.bucket, debt.key.encode()
     row = batch.execute("SELECT size, copies, spool FROM object WHERE bucket = ? AND key = ?", (bucket, key)).get
@@ -194,7 +197,10 @@ def _confirm(batch: Batch, lease: _Lease, debt: Debt, etag: str | None, needing:
     size, packed, owner = row
     copies = move_copy(batch, batch.grids.present(read_copies(packed)), debt.grid, etag, size)
     released: tuple[str, ...] = ()
-    if owner and needing.isdisjoint(owing) and not needing.isdisjoint([copy.grid for copy in copies]):
+    needing, holding = batch.grids.needing(wanted), {copy.grid for copy in copies}
+    # A grid that a policy has wanted since a moment ago is owed nothing yet: what it is to hold, it must hold.
+    missing = batch.grids.successors(wanted) - holding if wanted is not None else frozenset[int]()
+    if owner and not missing and needing.isdisjoint(owing) and not needing.isdisjoint(holding):
         released = release(batch, owner)
         owner = 0
     batch.execute(
@@ -294,4 +300,9 @@ def suspect(batch: Batch, bucket: str, key: bytes, seq: int, grid: int, now_ms: 
     )
     debts = [debt for debt in owed(batch, seq) if debt.grid == grid]
     owe_more(batch, number, key, seq, size, (grid,), seq, debts, now_ms, reason=_SUSPECT)
+    # What lies there carries this version's number and is not it: whoever reads back must read all of it. As old as can be,
+    # so nobody waits for it.
+    batch.execute(
+        "UPDATE debt SET doubt_ms = max(doubt_ms, 1), doubt_seq = ? WHERE seq = ? AND grid = ?", (SEVERAL, seq, grid)
+    )
     return True

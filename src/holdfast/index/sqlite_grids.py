@@ -9,7 +9,7 @@ from typing import Any
 
 import apsw
 
-from holdfast.index.interface import GridRow, GridSums, Reconciled
+from holdfast.index.interface import SEVERAL, GridRow, GridSums, Reconciled
 from holdfast.index.sqlite_batch import Batch, Steps
 from holdfast.index.sqlite_objects import drop_body, end_tombstone, read_copies, release
 from holdfast.index.sqlite_owe import drop_debt, owe_anew, owed
@@ -53,18 +53,24 @@ def inherit(batch: Batch, heir: int, limit: int) -> Steps[int]:
     looked = 0
     for retired in names:
         rows = batch.execute(
-            "SELECT bucket, key, seq, size, since_ms FROM debt WHERE grid = ? LIMIT ?", (retired, limit - looked)
+            "SELECT bucket, key, seq, size, since_ms, holder != '' OR doubt_ms FROM debt WHERE grid = ? LIMIT ?",
+            (retired, limit - looked),
         ).fetchall()
-        for bucket, key, seq, size, since_ms in rows:
+        for bucket, key, seq, size, since_ms, busy in rows:
             looked += 1
             drop_debt(batch, seq, retired, size)
             current = batch.execute("SELECT 1 FROM object WHERE bucket = ? AND key = ?", (bucket, key)).get
             others = owed(batch, seq)
-            if current is None:
+            if current is None and not busy:
                 if not others:
                     end_tombstone(batch, bucket, key)
             elif all(debt.grid != heir for debt in others):
                 owe_anew(batch, bucket, key, seq, size, (heir,), since_ms, reason="replaced")
+            if busy:  # A change that is under way may still arrive, at the new place.
+                batch.execute(
+                    "UPDATE debt SET doubt_ms = ?, doubt_seq = ? WHERE seq = ? AND grid = ?",
+                    (batch.now_ms, SEVERAL, seq, heir),
+                )
             if looked % COMMIT_SLICE == 0:
                 yield
     return looked

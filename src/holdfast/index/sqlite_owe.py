@@ -99,7 +99,7 @@ def owe_more(
             due_ms, keeper, next_ms = debt.due_ms, debt.holder, debt.next_ms or now_ms
         else:
             if debt.holder:  # Its lease ran out: nobody knows what its holder did at the grid.
-                doubt_ms, doubt_seq = debt.due_ms, doubted(doubt_ms, before, debt.next_ms)
+                doubt_ms, doubt_seq = now_ms, doubted(doubt_ms, before, debt.next_ms)
             if debt.grid in ours:
                 claimed[debt.grid] = doubt_ms
                 due_ms, keeper = until_ms, holder

@@ -35,6 +35,7 @@ class Reconcile:
             mark = ",".join(map(str, sorted(wanted)))
             if self._looked.get(bucket.name) != mark or self._applied.get(bucket.name) != mark:
                 behind.append((bucket, wanted, mark))
+        self._site.aligned = not behind
         if not behind:
             return RECONCILE_S
         await self._disown([(bucket, mark) for bucket, _, mark in behind if self._applied.get(bucket.name) != mark])

@@ -24,7 +24,9 @@ class Sweep:
     async def step(self) -> float:
         """One round over all that may expire."""
         keep_bytes = self._site.keep_inline_bytes
-        if await self._site.index.trim_inline(keep_bytes, limit=TRIM_BATCH, wanted=self._site.wanted):
+        if self._site.aligned and await self._site.index.trim_inline(
+            keep_bytes, limit=TRIM_BATCH, wanted=self._site.wanted
+        ):
             return 0.0
         now_s = self._site.clock.monotonic_s()
         if now_s >= self._due_s:

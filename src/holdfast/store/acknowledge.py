@@ -79,16 +79,30 @@ class Acknowledgement:
 
     async def _try(self, candidates: list[int]) -> None:
         waiting = deque(candidates)
+        patience_s = ACK_PATIENCE_S + self._change.size / ACK_PATIENCE_BYTES_S
         async with asyncio.TaskGroup() as group:
-            running: set[asyncio.Task[None]] = set()
+            running: dict[asyncio.Task[None], int] = {}
+
+            def ask() -> None:
+                number = waiting.popleft()
+                running[group.create_task(self._hold(number))] = number
+
+            waited_s = 0.0
             while self._missing and (waiting or running):
                 missing = self._policy.ack - sum(outcome == "held" for outcome in self._outcomes.values())
                 while waiting and len(running) < missing:
-                    running.add(group.create_task(self._hold(waiting.popleft())))
-                patience_s = ACK_PATIENCE_S + self._change.size / ACK_PATIENCE_BYTES_S if waiting else None
-                done, running = await asyncio.wait(running, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
-                if waiting and not done:
-                    running.add(group.create_task(self._hold(waiting.popleft())))
+                    ask()
+                # The wait is cut into short ones: a grid that the probe finds gone is not waited for any longer.
+                look_s = min(ACK_PATIENCE_S, patience_s - waited_s) if waiting else None
+                began_s = self._site.clock.monotonic_s()
+                done, _ = await asyncio.wait(running, timeout=look_s, return_when=asyncio.FIRST_COMPLETED)
+                waited_s += self._site.clock.monotonic_s() - began_s
+                for task in done:
+                    del running[task]
+                gone = any(not is_up(self._site, number) for number in running.values())
+                if waiting and not done and (gone or waited_s >= patience_s):
+                    ask()
+                    waited_s = 0.0
             for task in running:
                 task.cancel()  # Others were quicker: it is left to catch-up.
 

@@ -3,10 +3,12 @@
 Invariant: nothing is acknowledged before the index committed it, and no grid sees a version before that.
 """
 
+import asyncio
+
 from holdfast.copies.holdable import check_holdable
 from holdfast.copies.site import Site
 from holdfast.errors import S3Error
-from holdfast.index.interface import NewVersion, Written
+from holdfast.index.interface import Debt, Delay, NewVersion, Written
 from holdfast.limits import LEASE_S
 from holdfast.model import Facts, Layout, Redundancy, Version, WriteCondition, replace
 from holdfast.s3 import Body, ObjectPut, PutObject
@@ -89,7 +91,14 @@ async def commit(site: Site, version: NewVersion, upload_id: str = "", ahead: Ah
         wanted = candidates[: policy.ack]
         claims = [number for number in wanted if is_up(site, number) or not policy.accept_outage]
         change = _claiming(site, change, tuple(claims))
-    written = await (site.index.complete_upload(upload_id, change) if upload_id else _put(site, change))
+    try:
+        written = await (site.index.complete_upload(upload_id, change) if upload_id else _put(site, change))
+    except asyncio.CancelledError:
+        # The client left, and the commit may be on its way: nobody is going to pay what it claims.
+        now_ms = site.clock.now_ms()
+        claimed = [Debt(n, change.bucket, change.key, 0, 0, 0, change.holder, policy.name, None) for n in change.claims]
+        await site.index.postpone([Delay(debt, now_ms, "the client left", False) for debt in claimed])
+        raise
     if written.released:
         await site.spool.release(written.released)
     if policy.ack:

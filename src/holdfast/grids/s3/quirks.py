@@ -310,6 +310,7 @@ PROVIDERS: Final = _table(
         region="us-east-1",
         virtual_style=False,
         copy_if_match=False,
+        etag_of_upload=False,
         undocumented=(*_CONDITIONS, "etag", "metadata_bytes", "keeps_versions"),
         sources=("none: asks for as little as can be",),
         notes="Put it to `holdfast certify` before it is trusted with a copy.",

@@ -107,6 +107,9 @@ def judge(
         )
     if code in _NEVER:
         return _refused(asked, told, Reason.INVALID)
+    if status == 503 and asked.changes and not legible:
+        # Not the server's own: a proxy says so, too, when it lost the server in the middle of a request that was sent on.
+        return _uncertain(asked, told)
     if code in _TOO_MUCH or status in (429, 503):
         return _unavailable(asked, f"it is too busy ({told})", retry_after_s=retry_after_s(headers, now_ms=now_ms))
     if code in _PATH or status == 408:
@@ -123,6 +126,9 @@ def judge(
         elsewhere = headers.get("location", "") or headers.get("x-amz-bucket-region", "")
         hint = f" to {elsewhere}" if elsewhere else ""
         return _unavailable(asked, f"it sends us elsewhere{hint} ({told}): check endpoint and region", lasting=True)
+    if legible and code:
+        # It understood us, and does not like this request: its name, its headers, its size. Others may fare better.
+        return _refused(asked, told, Reason.INVALID)
     detail = told if legible else f"{told}, and not as an S3 server says it: check endpoint"
     return _unavailable(asked, detail, lasting=True)
 
