@@ -220,6 +220,8 @@ S3_IDENTITY_S: Final = 10.0
 """How old the last look at a grid's identity may be when it says that something is not there."""
 S3_EMPTY_S: Final = 10.0
 """How long a known place must look empty until it counts as lost and replaced: then every object is owed to it."""
+S3_GATHER_S: Final = 0.005
+"""How long a deletion waits for others to share its request, while one is under way: far less than the request takes."""
 S3_COMPOSE: Final = 16
 """Completing an upload may take a vendor as long as moving this fraction of its bytes."""
 S3_ALOOF_S: Final = 600.0

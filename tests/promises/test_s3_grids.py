@@ -16,6 +16,7 @@ from holdfast.grids.grid import Grid
 from holdfast.grids.s3.grid import S3Grid
 from holdfast.limits import S3_EMPTY_S
 from holdfast.model import Facts, GridState, Place
+from holdfast.s3 import DeleteAsk, DeleteObjects
 from holdfast.wrappers.breaker import Breakers
 from holdfast.wrappers.coats import put_on
 from tests.engine import BUCKET, Engine, engine
@@ -58,6 +59,47 @@ async def from_grids_alone(made: Engine, key: str) -> bytes:
     """The bytes as the grids have them: not from the index."""
     await made.site.index.trim_inline(0, limit=100)
     return await made.read(key)
+
+
+@pytest.mark.slow
+def test_many_deletions_owed_to_a_provider_remove_exactly_these(
+    tmp_path: Path, providers: dict[str, HoldfastProvider]
+) -> None:
+    gone = [f"photos/{number:03}{mark}.jpg" for number in range(20) for mark in ("", " ", "&<b>", "é")]
+    kept = [f"photos/{number:03}.jpg.{mark}" for number in range(20) for mark in ("", "orig")]
+
+    async def scene() -> None:
+        async with gateway(tmp_path / "node", providers) as made:
+            for key in (*gone, *kept):
+                await made.put(key, key.encode())
+            await made.converge()
+            providers["one"].kill()
+            asks = tuple(DeleteAsk(key) for key in gone)
+            await made.store.delete_objects(DeleteObjects(BUCKET, asks, quiet=True))
+            await made.probe()
+            assert await made.settle() >= len(gone)
+
+            providers["one"].start()
+            await made.probe()
+            await made.converge()
+            assert await made.keys() == sorted(kept)
+            for key in kept:
+                assert await made.copies(key) == {"one", "two"}
+
+    asyncio.run(scene())
+    for name, provider in providers.items():
+        listed = asyncio.run(everything_at(name, provider))
+        assert listed == sorted(kept, key=str.encode)
+
+
+async def everything_at(name: str, provider: HoldfastProvider) -> list[str]:
+    """Keys that a grid holds, whatever the index believes."""
+    grid = s3_grid(URLS[name], provider.url, row=provider.row, name=name)
+    try:
+        grid._identity._seen_s = float("inf")
+        return [held.key for held in await grid.list(BUCKET)]
+    finally:
+        await grid.close()
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from holdfast.grids.grid import Download, Held, Label, Source, Staged
 from holdfast.grids.identity import Identity
 from holdfast.grids.s3.connection import Answer, Pool
 from holdfast.grids.s3.credentials import KeySource
+from holdfast.grids.s3.deletes import Deletes
 from holdfast.grids.s3.labels import headers_of, label_of
 from holdfast.grids.s3.location import Location, Spot
 from holdfast.grids.s3.marks import S3Marks
@@ -112,6 +113,7 @@ class S3Grid:
         self.capabilities = capabilities_of(self._address)
         self._room = Room(S3_HELD_BYTES)
         self._uploads = Uploads(self._requester, self._room, clock=clock)
+        self._deletes = Deletes(name, self._requester, self._identity, clock=clock, teller=teller)
 
     async def attach(self, known: str) -> str:
         identity = await self._identity.attach(known)
@@ -232,10 +234,8 @@ class S3Grid:
 
     async def delete(self, place: Place) -> None:
         spot = self._spot(place, "delete")
-        await self._identity.claim()
-        await self._identity.confirm()
         try:
-            await self._requester.ask(self._asked("delete", place, spot, changes=True), Request("DELETE", spot))
+            await self._deletes.delete(self._asked("delete", place, spot, changes=True), spot)
         except NoBucket as missing:
             await self._absent_bucket(missing)
         except Refused as refused:
@@ -405,6 +405,7 @@ class S3Grid:
         await self._identity.release()
 
     async def close(self) -> None:
+        self._deletes.close()
         await self._requester.close()
 
     # --- within ---

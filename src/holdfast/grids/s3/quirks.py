@@ -61,7 +61,7 @@ class Quirks(Value, frozen=True, kw_only=True):
     keeps_versions: bool = False
     """A delete leaves old versions behind, which cost, unless a lifecycle rule removes them."""
     batch_delete: int | None = 1000
-    """Keys of one DeleteObjects."""
+    """Keys of one DeleteObjects; None where objects are deleted one by one."""
     gzip: bool = False
     """Unpacks objects with `Content-Encoding: gzip` unless the request accepts gzip."""
     undocumented: tuple[str, ...] = ()
@@ -241,13 +241,15 @@ PROVIDERS: Final = _table(
         endpoint="https://{region}.digitaloceanspaces.com",
         suffix="digitaloceanspaces.com",
         copy_if_match=False,
-        undocumented=(*_CONDITIONS, "etag", "metadata_bytes"),
+        batch_delete=None,
+        undocumented=(*_CONDITIONS, "etag", "metadata_bytes", "batch_delete"),
         sources=(
             "docs.digitalocean.com/products/spaces/reference/s3-compatibility",
             "docs.digitalocean.com/reference/api/spaces-api",
+            "github.com/nixys/nxs-backup/issues/106",
             _RCLONE.format(name="DigitalOcean"),
         ),
-        notes="Copies between clusters of one region fail.",
+        notes="Copies between clusters of one region fail, and batch deletions did in 2024.",
     ),
     Quirks(
         name="hetzner",
@@ -311,7 +313,8 @@ PROVIDERS: Final = _table(
         virtual_style=False,
         copy_if_match=False,
         etag_of_upload=False,
-        undocumented=(*_CONDITIONS, "etag", "metadata_bytes", "keeps_versions"),
+        batch_delete=None,
+        undocumented=(*_CONDITIONS, "etag", "etag_of_upload", "metadata_bytes", "keeps_versions", "batch_delete"),
         sources=("none: asks for as little as can be",),
         notes="Put it to `holdfast certify` before it is trusted with a copy.",
     ),

@@ -28,6 +28,7 @@ CHECKS: Final = tuple(
         objects.many_at_once_all_arrive,
         keys.delete_is_idempotent,
         keys.delete_spares_the_neighbours,
+        keys.deletes_at_once_take_exactly_their_keys,
         keys.hard_keys_are_kept,
         keys.a_key_may_be_the_beginning_of_another,
         keys.keys_of_1024_bytes_are_kept,

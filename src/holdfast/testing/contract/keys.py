@@ -3,6 +3,8 @@
 Invariant: as in `check.py`.
 """
 
+import asyncio
+
 from holdfast.errors import Reason, Unavailable
 from holdfast.grids.grid import Grid
 from holdfast.grids.sources import BytesSource
@@ -51,6 +53,18 @@ async def delete_spares_the_neighbours(grid: Grid, bucket: str) -> None:
     while keys:
         await grid.delete(Place(bucket, keys.pop(len(keys) // 2)))
         await expect_all(grid, bucket, keys)
+
+
+async def deletes_at_once_take_exactly_their_keys(grid: Grid, bucket: str) -> None:
+    """Deletes of many keys at the same moment, some of them twice or of nothing, remove these and nothing else."""
+    names = (f"at once/{number:03}{mark}" for number in range(20) for mark in ("", "<&amp;>", "]]>", "é+%20"))
+    keys = await holdable(grid, bucket, names)
+    await put_all(grid, bucket, keys)
+    gone = [*keys[::2], *keys[:10:2], "never/was"]
+    async with asyncio.TaskGroup() as group:
+        for key in gone:
+            group.create_task(grid.delete(Place(bucket, key)))
+    await expect_all(grid, bucket, keys[1::2])
 
 
 # --- keys ---
