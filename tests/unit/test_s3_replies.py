@@ -163,6 +163,36 @@ def test_a_missing_bucket_is_no_answer_of_a_place_that_came_back_empty_a_moment_
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("silence", [Reaction(b"", "reset"), error(404, "NoSuchBucket"), error(500, "InternalError")])
+def test_nothing_is_written_after_a_silence_into_a_place_that_came_back_empty(silence: Reaction) -> None:
+    async def run() -> None:
+        async with serving() as script, attached(script) as grid:
+            script.then(silence, reply(200, etag='"new"'))
+            with pytest.raises((Unavailable, Uncertain)):
+                await put(grid)
+            marker, script.identity = script.identity, b""
+            with pytest.raises(Unavailable, match="identity is missing"):
+                await put(grid)
+            assert len(script.asked) == 1, "only the first one was sent"
+            script.identity = marker
+            assert await put(grid) == "new"
+
+    asyncio.run(run())
+
+
+def test_a_provider_that_asks_for_rest_is_not_asked_who_it_is() -> None:
+    async def run() -> None:
+        async with serving() as script, attached(script) as grid:
+            looks = len(script.seen)
+            script.then(error(503, "SlowDown"), reply(200, etag='"new"'))
+            with pytest.raises(Unavailable):
+                await put(grid)
+            assert await put(grid) == "new"
+            assert len(script.seen) == looks + 2
+
+    asyncio.run(run())
+
+
 def test_a_missing_bucket_is_an_answer_where_each_clients_bucket_is_one() -> None:
     async def run() -> None:
         async with serving() as script, attached(script, "s3://{bucket}") as grid:

@@ -7,10 +7,12 @@ written is its `Marks`'; it never touches others. Invariant: a place that is mis
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from holdfast.clock import Clock
-from holdfast.errors import Reason, Refused, Unavailable
+from holdfast.errors import Reason, Refused, Unavailable, Uncertain
 from holdfast.limits import (
     S3_CHANGE_S,
     S3_EMPTY_S,
@@ -132,6 +134,17 @@ class Identity:
             await self.confirm(age_s=0.0)
             await self._write(_Marker(self._identity, _CLAIMED, self._grid))
             self._claimed = True
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Around a change: a place that did not answer, or has no bucket, may be another one when it answers again, so it is
+        looked at before the next one."""
+        try:
+            yield
+        except (Unavailable, Uncertain) as trouble:
+            if isinstance(trouble, Uncertain | NoPlace) or trouble.__cause__ is not None:
+                self._seen_s = float("-inf")
+            raise
 
     async def confirm(self, *, age_s: float = S3_IDENTITY_S) -> None:
         """Before something is said to be not there: this was the place, at most `age_s` ago. Raises Unavailable when it is not,

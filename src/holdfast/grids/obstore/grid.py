@@ -109,10 +109,14 @@ class ObstoreGrid:
 
     async def publish(self, staged: Staged) -> str:
         assert isinstance(staged, _Staged)
+        with self._identity.changing():
+            await self._identity.claim()
+            return await self._publish(staged)
+
+    async def _publish(self, staged: _Staged) -> str:
         place = staged.place
         spot = self._spot(place, "publish")
         asked = self._asked("publish", place, spot, changes=True)
-        await self._identity.claim()
         writer, staged.writer = staged.writer, None
         if writer is not None:
             await writer.finish(asked)

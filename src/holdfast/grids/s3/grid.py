@@ -152,10 +152,14 @@ class S3Grid:
 
     async def publish(self, staged: Staged) -> str:
         assert isinstance(staged, _Staged)
+        with self._identity.changing():
+            await self._identity.claim()
+            return await self._publish(staged)
+
+    async def _publish(self, staged: _Staged) -> str:
         place, upload = staged.place, staged.upload
         spot = self._spot(place, "publish")
         asked = self._asked("publish", place, spot, changes=True)
-        await self._identity.claim()
         if upload is not None:
             return await self._complete(asked, upload)
         if staged.elsewhere is not None:
