@@ -222,6 +222,14 @@ S3_EMPTY_S: Final = 10.0
 """How long a known place must look empty until it counts as lost and replaced: then every object is owed to it."""
 S3_GATHER_S: Final = 0.005
 """How long a deletion waits for others to share its request, while one is under way: far less than the request takes."""
+S3_CHANGE_S: Final = 7.0
+"""The same before something is changed there. Longer than the probe's interval, which looks too: it costs a request only when that got no answer."""
+S3_FRESH: Final = 64
+S3_FRESH_SKEW_S: Final = 5.0
+"""A known place without identity that has up to S3_FRESH objects counts as lost, too, when all of them are our own writes since it was
+last seen to be ours. The provider's clock may be behind ours by S3_FRESH_SKEW_S."""
+S3_FRESH_LANES: Final = 8
+"""How many of them are looked at at once."""
 S3_COMPOSE: Final = 16
 """Completing an upload may take a vendor as long as moving this fraction of its bytes."""
 S3_ALOOF_S: Final = 600.0

@@ -9,11 +9,15 @@ import pytest
 
 from holdfast.clock import SystemClock
 from holdfast.config.notation import Secret
+from holdfast.errors import Unavailable
+from holdfast.grids.grid import Label
 from holdfast.grids.obstore.access import AzureAccess
 from holdfast.grids.obstore.grid import ObstoreGrid
 from holdfast.grids.obstore.names import read_place
 from holdfast.grids.obstore.providers import AZURE
 from holdfast.grids.obstore.store import Account
+from holdfast.grids.sources import BytesSource
+from holdfast.model import Place
 from holdfast.testing.contract import CHECKS, Check, NotApplicable
 from tests import emulators
 from tests.contract.test_grids import Places
@@ -54,3 +58,32 @@ def test_azure_keeps_the_contract(check: Check, template: str, azurite: emulator
         asyncio.run(check.run(places))
     except NotApplicable as reason:
         pytest.skip(str(reason))
+
+
+def test_a_container_that_came_back_empty_under_writes_is_known_by_their_labels(azurite: emulators.Azurite) -> None:
+    container = f"c{uuid.uuid4().hex[:12]}"
+    azurite.create(container)
+
+    async def scene() -> None:
+        grid = azure_grid(f"azure://{container}", azurite.endpoint)
+        known = await grid.attach(await grid.attach(""))
+        label = Label(1, "e", 1, {"content-type": "image/png"}, {"who": "me"})
+        began_ms = CLOCK.now_ms() - 2000
+        for key in ("a b", "ä//"):
+            await grid.publish(await grid.stage(Place("photos", key), BytesSource(b"x"), label))
+        marks = grid._identity._marks
+        await marks.remove()
+        with pytest.raises(Unavailable, match="it is empty but for what was written since"):
+            await grid.attach(known)
+        for name in await marks.names(limit=10):
+            assert await marks.is_fresh(name, began_ms)
+            assert not await marks.is_fresh(name, CLOCK.now_ms() + 60_000), "it is older"
+        assert len(await marks.names(limit=10)) == 2
+        assert len(await marks.names(limit=1)) == 1
+        await grid.close()
+        late = azure_grid(f"azure://{container}", azurite.endpoint)
+        with pytest.raises(Unavailable, match="remove all objects there"):
+            await late.attach(known)
+        await late.close()
+
+    asyncio.run(scene())

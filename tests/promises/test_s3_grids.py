@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -228,6 +229,93 @@ def test_a_bucket_that_was_emptied_is_filled_again(tmp_path: Path, providers: di
             await made.reconcile()
             await made.converge()
             assert await made.copies("k") == {"one", "two"}
+
+    asyncio.run(scene())
+
+
+def come_back_empty(provider: HoldfastProvider, bucket: str) -> None:
+    """It is killed, its disk is wiped, and it is there again with an empty bucket before anybody has looked."""
+    provider.kill()
+    shutil.rmtree(provider.folder / "data")
+    provider.start()
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=provider.url,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        region_name="us-east-1",
+    )
+    s3.create_bucket(Bucket=bucket)
+
+
+async def is_filled_anew(made: Engine, clock: LeapClock) -> None:
+    number = made.site.seats["two"].number
+    await made.probe()
+    assert made.site.seats["two"].state is GridState.DOWN
+    assert "empty but for what was written since it was last seen" in made.site.seats["two"].reason
+    clock.leap(S3_EMPTY_S)
+    await made.probe()
+    await made.probe()
+    assert not made.site.seats["two"].reason
+    assert made.site.seats["two"].number != number
+    await made.reconcile()
+    await made.converge()
+
+
+@pytest.mark.slow
+def test_a_provider_that_comes_back_empty_under_writes_is_filled_again(
+    tmp_path: Path, providers: dict[str, HoldfastProvider]
+) -> None:
+    clock = LeapClock()
+
+    async def scene() -> None:
+        async with gateway(tmp_path / "node", providers, clock) as made:
+            for key in ("before", "changed", "removed"):
+                await made.put(key, b"old")
+            await made.converge()
+            await asyncio.to_thread(come_back_empty, providers["two"], "kept")
+
+            await made.put("after", b"new")
+            await made.put("changed", b"new")
+            await made.put("gone", b"new")
+            await made.converge()
+            assert await made.copies("after") == {"one", "two"}, "it went into the new bucket"
+            await made.delete("removed")
+            await is_filled_anew(made, clock)
+            await made.delete("gone")
+            await made.converge()
+            for key in ("before", "changed", "after"):
+                assert await made.copies(key) == {"one", "two"}
+
+            providers["one"].kill()
+            assert await from_grids_alone(made, "before") == b"old"
+            assert await from_grids_alone(made, "changed") == b"new"
+            assert await from_grids_alone(made, "after") == b"new"
+            two = made.site.seats["two"].grid
+            assert [held.key for held in await two.list(BUCKET)] == ["after", "before", "changed"]
+
+    asyncio.run(scene())
+
+
+@pytest.mark.slow
+def test_what_only_a_provider_holds_that_came_back_empty_is_not_forgotten(
+    tmp_path: Path, providers: dict[str, HoldfastProvider]
+) -> None:
+    clock = LeapClock()
+    alone = {"two": providers["two"]}
+
+    async def scene() -> None:
+        async with gateway(tmp_path / "node", alone, clock) as made:
+            await made.put("before", b"old")
+            await made.converge()
+            await asyncio.to_thread(come_back_empty, providers["two"], "kept")
+            await made.put("after", b"new")
+            await made.converge()
+            await made.delete("before")
+            await made.site.index.trim_inline(0, limit=100)
+            await is_filled_anew(made, clock)
+            assert await made.copies("after") == {"two"}
+            assert await from_grids_alone(made, "after") == b"new"
 
     asyncio.run(scene())
 

@@ -136,6 +136,63 @@ def test_absent_is_not_believed_where_the_identity_is_gone() -> None:
     assert "identity" in found.detail
 
 
+@pytest.mark.parametrize("url", ["s3://bucket", "s3://{bucket}"])
+@pytest.mark.parametrize("act", [get, head, copy])
+def test_absent_is_not_believed_of_a_place_that_came_back_empty_a_moment_ago(act: Act, url: str) -> None:
+    async def run() -> GridError:
+        async with serving() as script, attached(script, url) as grid:
+            script.identity = b""
+            script.then(reply(404) if act is head else error(404, "NoSuchKey"))
+            with pytest.raises(GridError) as caught:
+                await act(grid)
+            return caught.value
+
+    found = asyncio.run(run())
+    assert isinstance(found, Unavailable)
+    assert "identity is missing" in found.detail
+
+
+def test_a_missing_bucket_is_no_answer_of_a_place_that_came_back_empty_a_moment_ago() -> None:
+    async def run() -> None:
+        async with serving() as script, attached(script, "s3://{bucket}") as grid:
+            script.identity = b""
+            script.then(error(404, "NoSuchBucket"))
+            with pytest.raises(Unavailable, match="identity is missing"):
+                await get(grid)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("silence", [Reaction(b"", "reset"), error(404, "NoSuchBucket"), error(500, "InternalError")])
+def test_nothing_is_written_after_a_silence_into_a_place_that_came_back_empty(silence: Reaction) -> None:
+    async def run() -> None:
+        async with serving() as script, attached(script) as grid:
+            script.then(silence, reply(200, etag='"new"'))
+            with pytest.raises((Unavailable, Uncertain)):
+                await put(grid)
+            marker, script.identity = script.identity, b""
+            with pytest.raises(Unavailable, match="identity is missing"):
+                await put(grid)
+            assert len(script.asked) == 1, "only the first one was sent"
+            script.identity = marker
+            assert await put(grid) == "new"
+
+    asyncio.run(run())
+
+
+def test_a_provider_that_asks_for_rest_is_not_asked_who_it_is() -> None:
+    async def run() -> None:
+        async with serving() as script, attached(script) as grid:
+            looks = len(script.seen)
+            script.then(error(503, "SlowDown"), reply(200, etag='"new"'))
+            with pytest.raises(Unavailable):
+                await put(grid)
+            assert await put(grid) == "new"
+            assert len(script.seen) == looks + 2
+
+    asyncio.run(run())
+
+
 def test_a_missing_bucket_is_an_answer_where_each_clients_bucket_is_one() -> None:
     async def run() -> None:
         async with serving() as script, attached(script, "s3://{bucket}") as grid:
@@ -281,7 +338,7 @@ def test_a_refused_connection_certainly_did_not_act() -> None:
         async with serving() as script:
             origin = script.origin
         other = s3_grid("s3://bucket", origin)
-        other._identity._identity, other._identity._claimed = "known", True
+        other._identity._identity, other._identity._claimed, other._identity._seen_s = "known", True, float("inf")
         found = []
         for act in (put, get, head):
             with pytest.raises(GridError) as caught:

@@ -7,11 +7,20 @@ written is its `Marks`'; it never touches others. Invariant: a place that is mis
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from holdfast.clock import Clock
-from holdfast.errors import Reason, Refused, Unavailable
-from holdfast.limits import S3_EMPTY_S, S3_IDENTITY_S
+from holdfast.errors import Reason, Refused, Unavailable, Uncertain
+from holdfast.limits import (
+    S3_CHANGE_S,
+    S3_EMPTY_S,
+    S3_FRESH,
+    S3_FRESH_LANES,
+    S3_FRESH_SKEW_S,
+    S3_IDENTITY_S,
+)
 from holdfast.model import Value
 
 _OFFERED, _CLAIMED = "offered", "claimed"
@@ -67,6 +76,14 @@ class Marks(Protocol):
         """Whether anything else lies in the place."""
         ...
 
+    async def names(self, *, limit: int) -> tuple[str, ...]:
+        """Up to so many of the objects that lie in the place, beside this one."""
+        ...
+
+    async def is_fresh(self, name: str, since_ms: int) -> bool:
+        """Whether such an object carries a label of ours and was written since then, or is not there any more."""
+        ...
+
 
 class _Marker(Value, frozen=True):
     identity: str
@@ -84,6 +101,8 @@ class Identity:
         self._identity = ""
         self._claimed = False
         self._seen_s = float("-inf")
+        self._seen_ms: int | None = None
+        """By the wall clock, when `_identity` was last seen in the place; None when this process never saw it."""
         self._empty_s: float | None = None
         self._turn = asyncio.Lock()
 
@@ -94,56 +113,105 @@ class Identity:
             if marker is not None:
                 self._empty_s = None
                 return await self._meet(marker, known)
+            looks = "empty"
             if await self._marks.has_objects():
-                detail = "it has objects and no identity"
-                if known:
-                    raise self._missing(f"{detail}: put {self._marks.name} back, or correct url")
-                raise self._deny(
-                    f"{detail}. Give this grid an empty {self._marks.kind}, or an empty directory: {self._marks.where}directory"
-                )
+                if not await self._has_only_fresh(known):
+                    self._empty_s = None
+                    raise self._occupied(known)
+                looks = "empty but for what was written since it was last seen"
             if known:
-                self._wait_whether_it_stays_empty()
+                self._wait_whether_it_stays_empty(looks)
             return self._take(await self._offer())
 
     async def claim(self) -> None:
-        """Before a change: the place belongs to us from now on. Raises Unavailable."""
-        if self._claimed:
+        """Before a change: the place belongs to us from now on, and was ours just now. Raises Unavailable."""
+        if self._claimed and self._was_seen(S3_CHANGE_S):
             return
         async with self._turn:
-            if not self._claimed:
-                marker = await self._read() if self._identity else None
-                if marker is None or marker.identity != self._identity:
-                    raise self._missing("it is not attached")
-                await self._write(_Marker(self._identity, _CLAIMED, self._grid))
-                self._claimed = True
+            if self._claimed:
+                await self.confirm(age_s=S3_CHANGE_S)
+                return
+            await self.confirm(age_s=0.0)
+            await self._write(_Marker(self._identity, _CLAIMED, self._grid))
+            self._claimed = True
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Around a change: a place that did not answer, or has no bucket, may be another one when it answers again, so it is
+        looked at before the next one."""
+        try:
+            yield
+        except (Unavailable, Uncertain) as trouble:
+            if isinstance(trouble, Uncertain | NoPlace) or trouble.__cause__ is not None:
+                self._seen_s = float("-inf")
+            raise
 
     async def confirm(self, *, age_s: float = S3_IDENTITY_S) -> None:
         """Before something is said to be not there: this was the place, at most `age_s` ago. Raises Unavailable when it is not,
         or does not say."""
-        if self._clock.monotonic_s() - self._seen_s < age_s:
+        if self._was_seen(age_s):
             return
-        marker = await self._read() if self._identity else None
-        if marker is None or marker.identity != self._identity:
+        if not self._identity:
+            raise self._missing("it is not attached")
+        identity, marker = self._identity, await self._read()
+        if marker is None or marker.identity != identity:
             raise self._missing(f"its {self._marks.name} is missing or another one")
-        self._seen_s = self._clock.monotonic_s()
+        if identity == self._identity:
+            self._saw()
 
     async def release(self) -> None:
         """Give an empty place up. Raises Unavailable when objects are left."""
         if await self._marks.has_objects():
             raise self._missing("there are objects left")
         await self._marks.remove()
-        self._identity, self._claimed, self._seen_s = "", False, float("-inf")
+        self._identity, self._claimed, self._seen_s, self._seen_ms = "", False, float("-inf"), None
 
     # --- within ---
 
-    def _wait_whether_it_stays_empty(self) -> None:
+    def _was_seen(self, age_s: float) -> bool:
+        return self._clock.monotonic_s() - self._seen_s < age_s
+
+    def _saw(self) -> None:
+        self._seen_s = self._clock.monotonic_s()
+        self._seen_ms = self._clock.now_ms()
+
+    async def _has_only_fresh(self, known: str) -> bool:
+        """Whether nothing lies there but what we wrote after the place was lost: a provider may come back empty between two looks
+        at it. Only a process that saw its own place here can know: after a restart, url may name somebody else's."""
+        if not known or known != self._identity or self._seen_ms is None:
+            return False
+        since_ms = self._seen_ms - int(S3_FRESH_SKEW_S * 1000)
+        names = await self._marks.names(limit=S3_FRESH + 1)
+        if len(names) > S3_FRESH:
+            return False
+        for start in range(0, len(names), S3_FRESH_LANES):
+            looks = [self._marks.is_fresh(name, since_ms) for name in names[start : start + S3_FRESH_LANES]]
+            for found in await asyncio.gather(*looks, return_exceptions=True):
+                if isinstance(found, BaseException):
+                    raise found
+                if not found:
+                    return False
+        return True
+
+    def _occupied(self, known: str) -> Refused | Unavailable:
+        detail, kind = "it has objects and no identity", self._marks.kind
+        if known:
+            return self._missing(
+                f"{detail}. If what it held is lost, remove all objects there, and everything is brought there anew; if it is not, "
+                f"put {self._marks.name} back; if it is another place, correct url"
+            )
+        return self._deny(
+            f"{detail}. Give this grid an empty {kind}, or an empty directory: {self._marks.where}directory"
+        )
+
+    def _wait_whether_it_stays_empty(self, looks: str) -> None:
         """A place that was lost is owed everything, which costs: that it looks empty once is not enough."""
         now_s = self._clock.monotonic_s()
         if self._empty_s is None:
             self._empty_s = now_s
         if now_s - self._empty_s < S3_EMPTY_S:
             raise self._missing(
-                f"it is empty. If it still is {S3_EMPTY_S:g} s from now, what it held counts as lost and is brought there anew"
+                f"it is {looks}. If it still is {S3_EMPTY_S:g} s from now, what it held counts as lost and is brought there anew"
             )
 
     async def _look(self, known: str) -> _Marker | None:
@@ -178,7 +246,7 @@ class Identity:
     def _take(self, marker: _Marker) -> str:
         self._identity = marker.identity
         self._claimed = marker.state == _CLAIMED
-        self._seen_s = self._clock.monotonic_s()
+        self._saw()
         return marker.identity
 
     async def _offer(self) -> _Marker:

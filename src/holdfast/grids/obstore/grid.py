@@ -109,10 +109,14 @@ class ObstoreGrid:
 
     async def publish(self, staged: Staged) -> str:
         assert isinstance(staged, _Staged)
+        with self._identity.changing():
+            await self._identity.claim()
+            return await self._publish(staged)
+
+    async def _publish(self, staged: _Staged) -> str:
         place = staged.place
         spot = self._spot(place, "publish")
         asked = self._asked("publish", place, spot, changes=True)
-        await self._identity.claim()
         writer, staged.writer = staged.writer, None
         if writer is not None:
             await writer.finish(asked)
@@ -148,7 +152,6 @@ class ObstoreGrid:
     async def delete(self, place: Place) -> None:
         spot = self._spot(place, "delete")
         await self._identity.claim()
-        await self._identity.confirm()
         try:
             await self._account.delete(self._asked("delete", place, spot, changes=True), spot)
         except NoPlace as missing:
@@ -189,12 +192,8 @@ class ObstoreGrid:
         asked = self._asked("head", place, spot)
         try:
             found = await self._account.head(asked, spot)
-        except (
-            NoPlace,
-            Refused,
-        ) as answer:  # A reply to HEAD does not say whether it is the container that is missing.
-            age_s = S3_IDENTITY_S if self._location.per_bucket else 0.0
-            raise await self._confirmed(asked, answer, age_s=age_s) from answer
+        except (NoPlace, Refused) as answer:
+            raise await self._confirmed(asked, answer) from answer
         facts = found.facts
         return Held(place.key, facts.size, facts.etag, facts.modified_ms, label_of(found.attributes, self._provider))
 
@@ -299,16 +298,17 @@ class ObstoreGrid:
             raise Unavailable(self.name, "stage", detail, bucket=place.bucket, key=place.key, shielded=True) from late
         weakref.finalize(staged, self._room.give, size)
 
-    async def _absent_place(self, missing: NoPlace) -> None:
+    async def _absent_place(self, missing: NoPlace, *, age_s: float = S3_IDENTITY_S) -> None:
         """A container is not there: that is an answer only where each client's bucket is one, and this is the place."""
         if not self._location.per_bucket:
             raise missing
-        await self._identity.confirm()
+        await self._identity.confirm(age_s=age_s)
 
-    async def _confirmed(self, asked: Asked, answer: NoPlace | Refused, *, age_s: float = S3_IDENTITY_S) -> GridError:
-        """Before "not there" leaves here: it is the right place that says so."""
+    async def _confirmed(self, asked: Asked, answer: NoPlace | Refused) -> GridError:
+        """Before "not there" leaves here: it is the right place that says so, seen after the answer. A provider may have come
+        back empty since the last look, and the reply to HEAD does not even say whether it is the container that is missing."""
         if isinstance(answer, NoPlace):
-            await self._absent_place(answer)
+            await self._absent_place(answer, age_s=0.0)
             return self._refuse(asked.operation, asked.place, "not there", Reason.ABSENT)
         if answer.reason is Reason.MISMATCH:  # Azure says so of what is not there, too.
             try:
@@ -316,7 +316,7 @@ class ObstoreGrid:
             except Refused as absent:
                 return self._refuse(asked.operation, asked.place, absent.detail, absent.reason)
         if answer.reason is Reason.ABSENT:
-            await self._identity.confirm(age_s=age_s)
+            await self._identity.confirm(age_s=0.0)
         return answer
 
     def _asked(self, operation: str, place: Place, spot: Spot, *, changes: bool = False) -> Asked:

@@ -5,8 +5,9 @@ Invariant: a container that is missing raises, it is never an empty place.
 """
 
 from holdfast.errors import Reason, Refused
+from holdfast.grids.obstore.attributes import label_of
 from holdfast.grids.obstore.store import Account
-from holdfast.grids.s3.location import Location
+from holdfast.grids.s3.location import Location, Spot
 from holdfast.grids.s3.replies import Asked
 from holdfast.model import Place
 
@@ -65,6 +66,25 @@ class ObstoreMarks:
             if facts.name != own:
                 return True
         return False
+
+    async def names(self, *, limit: int) -> tuple[str, ...]:
+        own, base = self._location.identity.key, self._location.base.rstrip("/")
+        names: list[str] = []
+        async for facts in self._account.list(self._asked("attach"), self._location.home, base, None):
+            if facts.name != own:
+                names.append(facts.name)
+            if len(names) == limit:
+                break
+        return tuple(names)
+
+    async def is_fresh(self, name: str, since_ms: int) -> bool:
+        try:
+            found = await self._account.head(self._asked("attach"), Spot(self._location.home, name))
+        except Refused as refused:
+            if refused.reason is Reason.ABSENT:
+                return True
+            raise
+        return found.facts.modified_ms >= since_ms and label_of(found.attributes, self._account.provider) is not None
 
     def _asked(self, operation: str, *, changes: bool = False) -> Asked:
         return Asked(self._grid, operation, Place("", ""), self._location.home, changes)

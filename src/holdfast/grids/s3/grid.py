@@ -34,7 +34,6 @@ from holdfast.limits import (
     S3_ALOOF_S,
     S3_COMPOSE,
     S3_HELD_BYTES,
-    S3_IDENTITY_S,
     S3_PUT_BYTES,
     S3_SORT_KEYS,
 )
@@ -153,10 +152,14 @@ class S3Grid:
 
     async def publish(self, staged: Staged) -> str:
         assert isinstance(staged, _Staged)
+        with self._identity.changing():
+            await self._identity.claim()
+            return await self._publish(staged)
+
+    async def _publish(self, staged: _Staged) -> str:
         place, upload = staged.place, staged.upload
         spot = self._spot(place, "publish")
         asked = self._asked("publish", place, spot, changes=True)
-        await self._identity.claim()
         if upload is not None:
             return await self._complete(asked, upload)
         if staged.elsewhere is not None:
@@ -330,8 +333,7 @@ class S3Grid:
         except NoBucket as missing:
             raise await self._nothing(asked, missing) from missing
         except Refused as refused:
-            # The reply to HEAD has no body, so it does not say whether the object is missing or its bucket.
-            await self._confirmed(refused, age_s=S3_IDENTITY_S if self._location.per_bucket else 0.0)
+            await self._confirmed(refused)
             raise
         length, modified_ms = headers.get("content-length", ""), date_ms(headers.get("last-modified", ""))
         if not length.isdigit() or modified_ms is None:
@@ -452,13 +454,14 @@ class S3Grid:
         """What a read is told when there is no bucket."""
         if not self._location.per_bucket:
             return missing
-        await self._identity.confirm()
+        await self._identity.confirm(age_s=0.0)
         return self._refuse(asked, "not there", Reason.ABSENT)
 
-    async def _confirmed(self, refused: Refused, *, age_s: float = S3_IDENTITY_S) -> None:
-        """Before "not there" leaves here: it is the right place that says so."""
+    async def _confirmed(self, refused: Refused) -> None:
+        """Before "not there" leaves here: it is the right place that says so, seen after the answer. A provider may have come
+        back empty since the last look, and the reply to HEAD does not even say whether it is the bucket that is missing."""
         if refused.reason is Reason.ABSENT:
-            await self._identity.confirm(age_s=age_s)
+            await self._identity.confirm(age_s=0.0)
 
     def _asked(self, operation: str, place: Place, spot: Spot, *, changes: bool = False) -> Asked:
         return Asked(self.name, operation, place, spot.bucket, changes)

@@ -4,13 +4,20 @@ Answers for reading and writing the object `.holdfast/identity`, and for making 
 `grids/identity.py`. It never touches objects. Invariant: a bucket that is missing raises, it is never an empty place.
 """
 
+from typing import Final
+from urllib.parse import unquote_plus
+
 from holdfast.clock import Clock
-from holdfast.errors import Reason, Refused
+from holdfast.errors import Reason, Refused, Unavailable
+from holdfast.grids.s3.labels import label_of
 from holdfast.grids.s3.location import PRIVATE, Location, Spot
-from holdfast.grids.s3.replies import Asked, reply_tree
+from holdfast.grids.s3.replies import Asked, date_ms, reply_tree
 from holdfast.grids.s3.requests import Request, Requester
 from holdfast.model import Place
 from holdfast.xml import document, element
+
+_OWN: Final = 10
+"""More than we have of our own in a place."""
 
 
 class S3Marks:
@@ -78,12 +85,37 @@ class S3Marks:
         await self._requester.ask(self._asked(changes=True), Request("DELETE", self._location.identity))
 
     async def has_objects(self) -> bool:
-        query = (("list-type", "2"), ("prefix", self._location.base), ("max-keys", "10"))
+        query = (("list-type", "2"), ("prefix", self._location.base), ("max-keys", str(_OWN)))
         asked = self._asked()
         headers, body = await self._requester.ask(asked, Request("GET", Spot(self._location.home, ""), query))
         tree = reply_tree(asked, body, headers, "ListBucketResult", now_ms=self._clock.now_ms())
         names = [item.get("Key") or "" for item in tree.all("Contents")]
         return any(not name.startswith(self._location.base + PRIVATE) for name in names)
+
+    async def names(self, *, limit: int) -> tuple[str, ...]:
+        base = self._location.base
+        query = (("list-type", "2"), ("prefix", base), ("encoding-type", "url"), ("max-keys", str(limit + _OWN)))
+        asked = self._asked()
+        headers, body = await self._requester.ask(asked, Request("GET", Spot(self._location.home, ""), query))
+        tree = reply_tree(asked, body, headers, "ListBucketResult", now_ms=self._clock.now_ms())
+        names = [item.get("Key") or "" for item in tree.all("Contents")]
+        if tree.get("EncodingType") == "url":
+            names = [unquote_plus(name) for name in names]
+        names = [name for name in names if not name.startswith(base + PRIVATE)]
+        if len(names) < limit and tree.get("IsTruncated") == "true":
+            detail = "the listing ends before it has given what was asked for"
+            raise Unavailable(self._grid, "attach", f"{self.where}: {detail}", lasting=True)
+        return tuple(names[:limit])
+
+    async def is_fresh(self, name: str, since_ms: int) -> bool:
+        try:
+            headers, _ = await self._requester.ask(self._asked(), Request("HEAD", Spot(self._location.home, name)))
+        except Refused as refused:
+            if refused.reason is Reason.ABSENT:
+                return True
+            raise
+        modified_ms = date_ms(headers.get("last-modified", ""))
+        return modified_ms is not None and modified_ms >= since_ms and label_of(headers) is not None
 
     def _asked(self, *, changes: bool = False) -> Asked:
         return Asked(self._grid, "attach", Place("", ""), self._location.home, changes)
