@@ -47,6 +47,8 @@ def refuses(server: Server) -> bool:
     url = urlsplit(server.url)
     try:
         socket.create_connection((url.hostname or "", url.port or 0), timeout=20).close()
+    except ConnectionResetError:
+        return False  # It was in the queue of a socket that was closed at this moment.
     except ConnectionRefusedError:
         return True
     return False

@@ -10,9 +10,13 @@ from tests.outages.staging import away
 from tests.outages.test_folder_outages import assert_both_match
 from tests.outages.workload import SIZES, Failure
 
+SCRUBBED = '[cache]\ninline = "0"\n[scrub]\ninterval = "2s"\n'
+"""Copies that no read meets are found by the scrub: those that are read second, and those of a grid that gave wrong bytes several
+times in a row, which is asked after the others for a while."""
+
 
 def test_every_kind_of_damage_to_every_kind_of_body_is_survived_and_repaired(run: Make) -> None:
-    gateway, workload = run()
+    gateway, workload = run(SCRUBBED)
     made = {f"{kind}/{number}/body": damage for number, damage in enumerate(DAMAGES.values()) for kind in SIZES}
     for key in made:
         workload.put(key, key.partition("/")[0])
@@ -22,14 +26,17 @@ def test_every_kind_of_damage_to_every_kind_of_body_is_survived_and_repaired(run
         damage(files / key)
     for _ in range(2):
         workload.check_all()
-    gateway.until_paid()
     workload.assert_untroubled()
     blocked = {key for key, damage in made.items() if damage is replace_by_full_folder}
-    content = workload.content()
-    repaired = {key: data for key, data in gateway.files("a").items() if not key.endswith("/stray")}
     # Where something else took the plain path, the copy lies in the hard tree instead.
-    assert sorted(repaired) == sorted(content.keys() - blocked)
-    assert [key for key in repaired if repaired[key] != content[key]] == []
+    plain = {key: data for key, data in workload.content().items() if key not in blocked}
+
+    def repaired() -> bool:
+        gateway.until_paid()
+        return {key: data for key, data in gateway.files("a").items() if not key.endswith("/stray")} == plain
+
+    until(repaired, lambda: f"a damaged copy was not repaired: {gateway.status()}")
+    content = workload.content()
     assert gateway.grid("a")["held"] == len(content)
     with away(gateway.places["b"]):
         workload.check_all()
@@ -37,8 +44,7 @@ def test_every_kind_of_damage_to_every_kind_of_body_is_survived_and_repaired(run
 
 
 def test_damage_on_different_grids_is_repaired_from_one_another(run: Make) -> None:
-    """Copies that are read second are met by nobody: the scrub finds them."""
-    gateway, workload = run('[cache]\ninline = "0"\n[scrub]\ninterval = "2s"\n')
+    gateway, workload = run(SCRUBBED)
     keys = workload.fill("k", each=4)
     gateway.until_trimmed()
     for number, key in enumerate(keys):
