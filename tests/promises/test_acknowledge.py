@@ -13,6 +13,7 @@ from holdfast.index.interface import NewVersion, Written
 from holdfast.limits import BLOCK_BYTES
 from holdfast.model import Facts, GridState, Place
 from holdfast.s3 import PutObject
+from holdfast.store import acknowledge
 from holdfast.testing.faults import Fault, FaultGrid, Kind
 from tests.engine import BUCKET, Bytes, Engine, engine
 from tests.promises.troubled import Troubled
@@ -221,5 +222,26 @@ def test_a_grid_that_falls_silent_between_the_commit_and_its_turn_keeps_no_lease
             down.state = GridState.UP
             assert await made.settle() == 0
             assert await made.copies("k") == {"a", "b"}
+
+    asyncio.run(main())
+
+
+def test_a_large_write_does_not_wait_for_a_grid_that_is_found_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acknowledge, "ACK_PATIENCE_BYTES_S", 1)  # It would be waited for for days.
+
+    async def main() -> None:
+        a, b = grids()
+        async with engine(tmp_path, (a, b), ack=1) as made:
+            a.inject(Fault(Kind.HANG), "publish")
+            writing = asyncio.create_task(put(made, LARGE))
+            while not a.calls["publish"]:  # noqa: ASYNC110 - what is waited for tells nobody
+                await asyncio.sleep(0)
+            made.site.seats["a"].state = GridState.DOWN
+            async with asyncio.timeout(60):
+                assert await writing == "ok"
+            assert await made.copies("k") == {"b"}
+            assert await made.read("k") == LARGE
 
     asyncio.run(main())
