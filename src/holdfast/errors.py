@@ -199,8 +199,6 @@ class Unavailable(GridError):
     ) -> None:
         super().__init__(grid, operation, detail, bucket=bucket, key=key)
         self.retry_after_s = retry_after_s
-        self.lasting = lasting
-        """True for what waiting alone does not heal: credentials, certificate, name, region, bucket. The next attempt will fail, too."""
         self.shielded = shielded
         """True when our own breaker or limit refused: the grid was not asked, so it is no evidence against it."""
         self.lasting = lasting

@@ -4,8 +4,11 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
+
 from holdfast.clock import SystemClock
 from holdfast.copies.site import PolicyTerms
+from holdfast.errors import ConfigError
 from holdfast.events import CopySuspected, GridMoved, KeeperFailed, Teller
 from holdfast.grids.folder import FolderGrid
 from holdfast.grids.memory import MemoryGrid
@@ -13,7 +16,7 @@ from holdfast.keepers.scrub import Scrub
 from holdfast.keepers.supervisor import Supervisor
 from holdfast.keepers.sweep import Sweep
 from holdfast.limits import BLOCK_BYTES, CATCHUP_IDLE_S
-from holdfast.model import Facts, Place
+from holdfast.model import Facts, GridState, Place
 from holdfast.s3 import CreateMultipartUpload, UploadPart
 from holdfast.testing.faults import Fault, FaultGrid, Kind
 from tests.engine import BUCKET, Bytes, Engine, engine
@@ -233,5 +236,19 @@ def test_a_process_that_meets_a_new_grid_late_finds_it_taken_by_its_own_index(tm
                 assert await made.settle() == 0
                 taken.set()
                 late.heal()
+
+    asyncio.run(main())
+
+
+def test_a_grid_that_turns_out_to_be_somebody_elses_is_down_and_says_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        grid = FaultGrid(MemoryGrid("a"), clock=SystemClock())
+        async with engine(tmp_path, [grid]) as made:
+            grid.inject(Fault(Kind.DENY), "attach")
+            seat = made.site.seats["a"]
+            with pytest.raises(ConfigError):
+                await made.site.attach(seat)
+            assert seat.state is GridState.DOWN
+            assert seat.reason and "not asked" not in seat.reason
 
     asyncio.run(main())

@@ -23,7 +23,7 @@ from holdfast.events import DebtPaid, DebtPostponed
 from holdfast.grids.grid import Label, Origin, Staged
 from holdfast.index.interface import CommitUnknown, Debt, Delay, Payment
 from holdfast.limits import BLOCK_BYTES, DEBT_RETRY_MAX_S, DEBT_RETRY_S, DOUBT_S, LEASE_S
-from holdfast.model import GridState, Place, Version
+from holdfast.model import Place, Version
 
 T = TypeVar("T")
 Ready = Callable[[], Awaitable[Staged]]
@@ -115,7 +115,7 @@ async def pay(site: Site, debt: Debt, staged: Ready | None = None) -> Payment | 
             now = await site.index.get(debt.bucket, debt.key)  # The claim may be a while ago.
             held = {copy.grid for copy in now.copies} if now is not None and now.seq == debt.seq else set[int]()
             held -= set(await site.index.debt_of(debt.bucket, debt.key))  # What is owed may be about to go.
-            here = {number for number in held if _is_here(site, number)}
+            here = {number for number in held if site.is_up(number)}
             if not set(policy.grids) <= here:
                 due_ms = site.clock.now_ms() + int(DEBT_RETRY_S * 1000)
                 return Delay(debt, due_ms, "the grids of the new policy do not all hold it yet", False)
@@ -139,11 +139,6 @@ async def pay(site: Site, debt: Debt, staged: Ready | None = None) -> Payment | 
 def _counted(debt: Debt) -> bool:
     """Whether the grid's copy counts although the grid is owed the key."""
     return debt.version is not None and any(copy.grid == debt.grid for copy in debt.version.copies)
-
-
-def _is_here(site: Site, number: int) -> bool:
-    seat = site.seat(number)
-    return seat is not None and seat.state is GridState.UP
 
 
 async def _bring(

@@ -160,6 +160,11 @@ class Site:
         """The seat with this number in the index; None for replaced and unconfigured grids."""
         return self._numbers.get(number)
 
+    def is_up(self, number: int) -> bool:
+        """Whether the probe finds this grid."""
+        seat = self._numbers.get(number)
+        return seat is not None and seat.state is GridState.UP
+
     def policy_of(self, bucket: str) -> str:
         """The name of the policy that applies to a bucket."""
         return self._bucket_policies.get(bucket, self._default)

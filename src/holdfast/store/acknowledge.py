@@ -12,15 +12,9 @@ from holdfast.copies.site import Site
 from holdfast.errors import QuorumMissed, S3Error
 from holdfast.index.interface import SEVERAL, Debt, Delay, NewVersion, Payment, Written
 from holdfast.limits import ACK_PATIENCE_BYTES_S, ACK_PATIENCE_S, ACK_POLL_S, ACK_WAIT_S, LEASE_S
-from holdfast.model import GridState, Redundancy, Version
+from holdfast.model import Redundancy, Version
 from holdfast.store.ahead import Ahead
 from holdfast.store.plan import enough
-
-
-def is_up(site: Site, number: int) -> bool:
-    """Whether the probe finds this grid."""
-    seat = site.seat(number)
-    return seat is not None and seat.state is GridState.UP
 
 
 def outage(detail: str) -> S3Error:
@@ -40,7 +34,7 @@ def candidates_of(site: Site, policy: Redundancy, ahead: Ahead | None = None) ->
         has = ahead is not None and ahead.has(number)
         failed = ahead is not None and number in ahead.failed
         seat = site.seat(number)
-        return failed, not has, seat is None or not seat.takes_writes, not is_up(site, number)
+        return failed, not has, seat is None or not seat.takes_writes, not site.is_up(number)
 
     return sorted(policy.grids, key=rank)
 
@@ -99,7 +93,7 @@ class Acknowledgement:
                 waited_s += self._site.clock.monotonic_s() - began_s
                 for task in done:
                     del running[task]
-                gone = any(not is_up(self._site, number) for number in running.values())
+                gone = any(not self._site.is_up(number) for number in running.values())
                 if waiting and not done and (gone or waited_s >= patience_s):
                     ask()
                     waited_s = 0.0
@@ -109,7 +103,7 @@ class Acknowledgement:
     async def _hold(self, number: int) -> None:
         """Make one grid hold the version, or see it held by whoever pays there now; then note the outcome."""
         site, change, written = self._site, self._change, self._written
-        if self._policy.accept_outage and not is_up(site, number):
+        if self._policy.accept_outage and not site.is_up(number):
             await self._leave(number)
             self._outcomes[number] = "down"
             return

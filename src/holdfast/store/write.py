@@ -12,7 +12,7 @@ from holdfast.index.interface import Debt, Delay, NewVersion, Written
 from holdfast.limits import LEASE_S
 from holdfast.model import Facts, Layout, Redundancy, Version, WriteCondition, replace
 from holdfast.s3 import Body, ObjectPut, PutObject
-from holdfast.store.acknowledge import Acknowledgement, candidates_of, is_up, outage
+from holdfast.store.acknowledge import Acknowledgement, candidates_of, outage
 from holdfast.store.ahead import Ahead, staging_ahead
 from holdfast.store.receive import Received, receive
 
@@ -89,7 +89,7 @@ async def commit(site: Site, version: NewVersion, upload_id: str = "", ahead: Ah
         candidates = candidates_of(site, policy, ahead)
         # A grid that is down when an outage is accepted will not be waited for: its debt is catch-up's from the beginning.
         wanted = candidates[: policy.ack]
-        claims = [number for number in wanted if is_up(site, number) or not policy.accept_outage]
+        claims = [number for number in wanted if site.is_up(number) or not policy.accept_outage]
         change = _claiming(site, change, tuple(claims))
     try:
         written = await (site.index.complete_upload(upload_id, change) if upload_id else _put(site, change))
