@@ -657,6 +657,22 @@ def test_processes_that_attach_at_once_agree(tmp_path: Path) -> None:
     assert len(set(asyncio.run(both()))) == 1
 
 
+def test_a_marker_that_another_process_leaves_between_two_looks_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: list[str] = []
+    look = FolderPlace._empty
+
+    def late(place: FolderPlace) -> bool:
+        if not others:
+            others.append("")
+            others[0] = FolderPlace("other", tmp_path, CLOCK).attach("")
+        return look(place)
+
+    monkeypatch.setattr(FolderPlace, "_empty", late)
+    assert FolderPlace("grid", tmp_path, CLOCK).attach("") == others[0] != ""
+
+
 def test_a_place_that_was_emptied_gets_a_new_identity(tmp_path: Path) -> None:
     identity = _used(tmp_path / "root")
     shutil.rmtree(tmp_path / "root")

@@ -80,6 +80,8 @@ class FolderPlace:
         if not known:
             self._make_root()
         if not self._empty():
+            if self._read(_OFFERED) or self._read(_IDENTITY):
+                return self.attach(known)  # Another process of this node was first, between the two looks.
             detail = (
                 "it is not empty and has no marker. Give this grid an empty directory"
                 if not known

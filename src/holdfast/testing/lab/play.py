@@ -30,6 +30,8 @@ T = TypeVar("T")
 _READ_AGAIN: Final = 3
 """How often everything is read so that it is in the cache, which does not believe in what was read once."""
 
+_LOOK_S: Final = 0.1
+
 _WARM_S: Final = 1.0
 """The load's first second, which no figure counts."""
 
@@ -130,7 +132,7 @@ async def play(stage: Stage, scenario: Scenario, tempo: Tempo, tell: Tell) -> Re
             await workload.check_all()
     workload.samples.clear()
     workload.lies.clear()
-    met = sum(proxy.met for proxy in stage.proxies.values())
+    met = stage.met
     over = False
     calm_s = clock.monotonic_s() + _WARM_S
     async with asyncio.TaskGroup() as group:
@@ -142,6 +144,8 @@ async def play(stage: Stage, scenario: Scenario, tempo: Tempo, tell: Tell) -> Re
         stage.begin(faults)
         await _die(stage, faults)
         await clock.sleep(outage_s)
+        if not (scenario.unasked or any(fault.kind in PROCESS for fault in faults)):
+            await _met(stage, met, tempo.patience_s)
         ended_s, caught_up_s = clock.monotonic_s(), None
         tell("after")
         if not scenario.for_good:
@@ -155,9 +159,15 @@ async def play(stage: Stage, scenario: Scenario, tempo: Tempo, tell: Tell) -> Re
     samples = tuple(workload.samples)
     await workload.check_all()
     astray = await _astray(stage, scenario, tempo)
-    met = sum(proxy.met for proxy in stage.proxies.values()) - met
-    met += sum(fault.kind in PROCESS for fault in faults)
+    met = stage.met - met + sum(fault.kind in PROCESS for fault in faults)
     return judge(scenario, marks, samples, workload.lies, astray, compression=factor, met=met)
+
+
+async def _met(stage: Stage, before: int, patience_s: float) -> None:
+    """Let an outage that nothing has met yet go on until something does: which keys are asked for is chance."""
+    until_s = stage.clock.monotonic_s() + patience_s
+    while stage.met == before and stage.clock.monotonic_s() < until_s:
+        await stage.clock.sleep(_LOOK_S)
 
 
 async def _die(stage: Stage, faults: Sequence[Fault]) -> None:

@@ -44,6 +44,11 @@ class Stage:
         self.workload = workload
         self.clock = clock
 
+    @property
+    def met(self) -> int:
+        """How many requests the proxies did something wrong to, ever."""
+        return sum(proxy.met for proxy in self.proxies.values())
+
     def begin(self, faults: Sequence[Fault]) -> None:
         """From now on these faults take their course, those of processes excepted: see `die`."""
         for proxy in self.proxies.values():
