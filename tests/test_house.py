@@ -32,7 +32,7 @@ ABOVE_ALL = {"app", "cli", "testing", "console", "client", "__main__"}
 
 DOORS: dict[str, tuple[str, ...]] = {
     "aiohttp": ("grids/s3/connection.py", "grids/s3/names.py"),
-    "apsw": ("index/sqlite",),
+    "apsw": ("index/sqlite", "testing/simulation/disk_sqlite.py"),
     "awscrt": ("digests.py",),
     "defusedxml": ("xml.py",),
     "httptools": ("serve/connection.py",),
