@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.model import replace
 from holdfast.testing.simulation.history import NEVER, Call, History, Outcome, Verb
 from holdfast.testing.simulation.linear import linearizable
 

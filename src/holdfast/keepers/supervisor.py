@@ -15,6 +15,7 @@ from typing import Protocol
 from holdfast.clock import Clock
 from holdfast.errors import ConfigError, S3Error
 from holdfast.events import ERRAND, KeeperFailed, Teller
+from holdfast.index.interface import CommitUnknown
 from holdfast.limits import KEEPER_PAUSE_MAX_S, KEEPER_PAUSE_S
 
 
@@ -76,6 +77,10 @@ class Supervisor:
                 failures += 1
                 delay_s = _pause(failures)
                 self._teller.tell(KeeperFailed(keeper.name, f"{trouble} {trouble.detail}".strip()))
+            except CommitUnknown as trouble:  # Whatever happened, the next look at the index tells.
+                failures += 1
+                delay_s = _pause(failures)
+                self._teller.tell(KeeperFailed(keeper.name, str(trouble)))
             except Exception:  # noqa: BLE001 - the supervisor's frame: a keeper's bug must not end keeping
                 failures += 1
                 delay_s = _pause(failures)

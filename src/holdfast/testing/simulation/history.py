@@ -107,6 +107,10 @@ class History:
         """The client has its answer, or knows that there will be none. Raises KeyError when it ended already."""
         self._end(self._open.pop(call.number), outcome, at_s, saw)
 
+    def drop(self, call: Call) -> None:
+        """The answer was that nothing was done, and not because of its condition: as if it had never been asked."""
+        del self._open[call.number]
+
     def end_list(self, call: Call, saw: Mapping[str, str], *, at_s: float) -> None:
         """A LIST was answered: `saw` is what it says of each key it says anything of ("" is absent; see `Page`)."""
         asked = self._open.pop(call.number)
