@@ -74,16 +74,22 @@ def line(call: Call) -> str:
 
 
 def shrink(calls: Sequence[Call]) -> Calls:
-    """Some of `calls` that have no legal order either. None of them can be left out without a loss of proof: a write
-    stays when a call that stays may be true because of it."""
+    """Some of `calls`, without conditions on contents that none of these wrote, that have no legal order either. Nothing
+    more can be left out without a loss of proof: a write stays when a call that stays may be true because of it."""
     given = {call.number: call for call in calls}
     kept = _cut(tuple(sorted(calls, key=lambda call: call.number)))
-    size = len(kept) + 1
-    while len(kept) < size:
-        size = len(kept)
-        kept = _thin(kept, _looks)
-        kept = _thin(kept, _writes)
-    return tuple(given[call.number] for call in kept)
+    before: Calls = ()
+    while kept != before:
+        before = kept
+        kept = _ease(kept, _is_look, _without)
+        kept = _ease(kept, _is_conditional_write, _unconditionally)
+        kept = _ease(kept, _is_write, _without)
+    there = {"", *(call.wrote for call in kept if _is_write(call))}
+    whole = [given[call.number] for call in kept]
+    return tuple(
+        call if call.only_if in there else replace(call, only_if=eased.only_if)
+        for call, eased in zip(whole, kept, strict=True)
+    )
 
 
 def _cut(calls: Calls) -> Calls:
@@ -110,18 +116,23 @@ def _until(calls: Calls, place: int) -> Calls:
     return tuple(found)
 
 
-def _thin(calls: Calls, which: Callable[[Call], bool]) -> Calls:
-    """Leave out as many of these as can be: first half of them at once, in the end each alone (Zeller's ddmin)."""
+def _ease(calls: Calls, which: Callable[[Call], bool], eased: Callable[[Calls, set[int]], Calls]) -> Calls:
+    """Ask less of as many of these as can be: first of half of them at once, in the end of each alone (Zeller's ddmin)."""
     size = max(1, sum(map(which, calls)) // 2)
     while True:
         chosen = [call.number for call in calls if which(call)]
         for at in range(0, len(chosen), size):
-            fewer = _without(calls, set(chosen[at : at + size]))
-            if len(fewer) < len(calls) and _is_wrong(fewer):
+            fewer = eased(calls, set(chosen[at : at + size]))
+            if fewer != calls and _is_wrong(fewer):
                 calls = fewer
         if size == 1:
             return calls
         size //= 2
+
+
+def _unconditionally(calls: Calls, numbers: set[int]) -> Calls:
+    """What was done on a condition can be done without."""
+    return tuple(replace(call, only_if=None) if call.number in numbers else call for call in calls)
 
 
 def _without(calls: Calls, numbers: set[int]) -> Calls:
@@ -149,7 +160,7 @@ def _is_hidden(write: Call, later: Call, calls: Calls) -> bool:
     """Whether another write came between them for sure."""
     if write.outcome is Outcome.UNKNOWN:
         return False
-    writes = (call for call in calls if _writes(call) and call.outcome is Outcome.OK)
+    writes = (call for call in calls if _is_write(call) and call.outcome is Outcome.OK)
     return any(write.ended < call.number and call.ended < later.number for call in writes)
 
 
@@ -157,11 +168,12 @@ def _is_look(call: Call) -> bool:
     return not call.verb.writes or call.outcome is Outcome.REFUSED
 
 
-_looks = _is_look
-
-
-def _writes(call: Call) -> bool:
+def _is_write(call: Call) -> bool:
     return not _is_look(call)
+
+
+def _is_conditional_write(call: Call) -> bool:
+    return _is_write(call) and call.only_if is not None
 
 
 def _is_wrong(calls: Calls) -> bool:
