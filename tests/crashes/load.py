@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 
 from holdfast.grids import names
 from tests.crashes.server import until
+from tests.crashes.tally import TALLY
 
 BUCKET: Final = "crashes"
 KIB: Final = 1024
@@ -146,8 +147,13 @@ class Hand:
 
     def check(self, s3: Any) -> dict[str, State]:
         """See every key, each in a state that it may be in. Returns those that are objects."""
-        for key in self.fates:
-            self._see(s3, key)
+        for key, fate in self.fates.items():
+            TALLY.checked += fate.promised
+            try:
+                self._see(s3, key)
+            except AssertionError:
+                TALLY.lost += fate.promised
+                raise
         return {key: fate.sure for key, fate in self.fates.items() if fate.sure is not None}
 
     # --- what it does ---
