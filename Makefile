@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench demo outages crashes docs-config clean
+.PHONY: help run test check format bench demo outages crashes simulate docs-config clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,9 +47,12 @@ demo: $(VENV)/.run ## Show what happens when a provider dies: under a minute, no
 outages: $(VENV)/.test ## Play every outage and write docs/outages.md and .svg (three quarters of an hour); ARGS='refused slow' plays some, ARGS=--list shows them.
 	$(BIN)/holdfast lab $(or $(ARGS),--write docs)
 
-crashes: $(VENV)/.test ## Kill it ROUNDS times in each of six ways, and lose power at every flush of three runs; says what was lost.
+crashes: $(VENV)/.test ## Kill it ROUNDS times in each of seven ways, and lose power at every flush of three runs (60: about an hour).
 	HOLDFAST_CRASH_ROUNDS=$(ROUNDS) HOLDFAST_POWER_CUTS=all \
 	    $(BIN)/python -m pytest -q --timeout 0 tests/crashes/test_kill9.py tests/crashes/test_power.py $(ARGS)
+
+simulate: $(VENV)/.run ## Play whole installations with all that goes wrong; SEED=n STEPS=m play one run, COUNT=n many (0: until Ctrl-C).
+	$(BIN)/holdfast simulate --seed $(or $(SEED),1) --steps $(or $(STEPS),300) --count $(or $(COUNT),$(if $(SEED),1,20)) --jobs $(JOBS) $(ARGS)
 
 docs-config: $(VENV)/.run ## Write docs/CONFIGURATION.md and docs/GRIDS.md from their tables.
 	$(BIN)/holdfast config reference > docs/CONFIGURATION.md

@@ -160,6 +160,10 @@ def _write_atomically(path: Path, data: bytes) -> None:
     os.replace(draft, path)
 
 
+BuildGrid = Callable[..., Grid]
+"""See `build_grid`."""
+
+
 def build_grid(grid: GridSettings, data: Path, *, clock: Clock, teller: Teller) -> Grid:
     """The place that a grid's settings mean, without its coats. Raises ConfigError."""
     folder = grid.folder(data)
@@ -227,38 +231,48 @@ def policy_terms(settings: Settings) -> list[PolicyTerms]:
 
 
 class Node:
-    """One serving process. `run` is used once."""
+    """One serving process. `run` is used once; or `open`, by whoever brings sockets and grids of their own."""
 
-    def __init__(self, settings: Settings, credentials: Credentials, *, worker: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        credentials: Credentials,
+        *,
+        worker: int,
+        clock: Clock,
+        build: BuildGrid = build_grid,
+        outlet: Outlet | None = None,
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._worker = worker
-        self._teller = Teller()
-        self._outlet = Outlet()
+        self._build_grid = build
+        self.teller = Teller()
+        self._outlet = outlet or Outlet()
         self._log = self._begin_log()
         self._tally = Tally()
-        self._teller.subscribe(self._tally.listen)
-        self._teller.subscribe(self._log.listen)
+        self.teller.subscribe(self._tally.listen)
+        self.teller.subscribe(self._log.listen)
         self._name = node_name()
         self._post = f"{self._name}:{worker}"
         """What this worker and the one before it in its place have in common."""
-        self._index = SqliteIndex(settings.index_path, clock=clock, teller=self._teller, node=self._name)
+        self._index = SqliteIndex(settings.index_path, clock=clock, teller=self.teller, node=self._name)
         self._spool = Spool(settings.spool_path, limit_bytes=settings.spool.limit, clock=clock)
         self._suspicion = Suspicion()
-        self._site = self._build_site()
-        self._server = self._build_server(credentials)
+        self.site = self._build_site()
+        self.server = self._build_server(credentials)
         self._publisher = Publisher(
             self._tally, settings.run_path, worker=worker, clock=clock, gauges=lambda: self._gauges()
         )
-        self._watch = Watch(
-            self._site,
+        self.watch = Watch(
+            self.site,
             clock=clock,
             publisher=self._publisher,
             policies=policy_terms(settings),
             inline_limit=settings.cache.inline,
             node=self._name,
         )
-        self._supervisor = Supervisor(self._keepers(), clock=clock, teller=self._teller)
+        self._supervisor = Supervisor(self._keepers(), clock=clock, teller=self.teller)
 
     def _begin_log(self) -> Log:
         terms = self._settings.log
@@ -275,9 +289,9 @@ class Node:
         )
 
     def _build_seat(self, grid: GridSettings) -> Seat:
-        breakers = Breakers(grid.name, clock=self._clock, teller=self._teller, suspicion=self._suspicion)
-        place = build_grid(grid, self._settings.data, clock=self._clock, teller=self._teller)
-        coated = put_on(place, breakers=breakers, clock=self._clock, teller=self._teller, deadline_s=grid.deadline)
+        breakers = Breakers(grid.name, clock=self._clock, teller=self.teller, suspicion=self._suspicion)
+        place = self._build_grid(grid, self._settings.data, clock=self._clock, teller=self.teller)
+        coated = put_on(place, breakers=breakers, clock=self._clock, teller=self.teller, deadline_s=grid.deadline)
         return Seat(coated, grid.url, breakers=breakers, last=coated.as_last())
 
     def _build_cache(self, seats: Sequence[Seat]) -> Cache | None:
@@ -291,7 +305,7 @@ class Node:
             age_s=terms.age,
             local=terms.local,
             clock=self._clock,
-            teller=self._teller,
+            teller=self.teller,
             worker=self._worker,
             workers=self._settings.server.workers,
         )
@@ -307,7 +321,7 @@ class Node:
             default_policy=STANDARD,
             bucket_policies={bucket.name: bucket.policy for bucket in self._settings.bucket},
             clock=self._clock,
-            teller=self._teller,
+            teller=self.teller,
             keep_inline_bytes=self._settings.cache.inline,
             holder=f"{self._post}#{os.getpid()}:{self._clock.token(8).hex()}",
         )
@@ -316,29 +330,29 @@ class Node:
         server = self._settings.server
         secrets = {credentials.access_key: credentials.secret_key.reveal()}
         gateway = Gateway(
-            Store(self._site, owner=OWNER_ID, region=server.region),
+            Store(self.site, owner=OWNER_ID, region=server.region),
             secret_of=secrets.get,
             region=server.region,
             domain=server.domain,
             clock=self._clock,
-            teller=self._teller,
+            teller=self.teller,
             secure=server.tls_cert is not None,
         )
         bounds = Bounds(connections=server.connections, requests=server.requests)
         s3 = S3Server(gateway.handle, clock=self._clock, bounds=bounds)
-        self._site.pressure = lambda: s3.requests
+        self.site.pressure = lambda: s3.requests
         return s3
 
     def _keepers(self) -> list[Keeper]:
         """Every worker probes and catches up; what looks at everything is done by the first."""
-        site = self._site
+        site = self.site
         catching_up = [CatchUp(site, seat, lane) for seat in site.seats.values() for lane in range(len(LANES))]
         keepers: list[Keeper] = [self._publisher, Pins(site), *probes(site), *catching_up]
         if site.cache is not None:
             keepers.append(site.cache)
         if self._worker == 0:
             keepers += [
-                self._watch,
+                self.watch,
                 Reconcile(site),
                 Sweep(site),
                 Scrub(site, interval_s=self._settings.scrub.interval),
@@ -347,11 +361,11 @@ class Node:
 
     def _gauges(self) -> Gauges:
         return {
-            "holdfast_connections": self._server.connections,
-            "holdfast_requests_in_progress": self._server.requests,
-            **(self._site.cache.gauges() if self._site.cache is not None else {}),
+            "holdfast_connections": self.server.connections,
+            "holdfast_requests_in_progress": self.server.requests,
+            **(self.site.cache.gauges() if self.site.cache is not None else {}),
             "holdfast_suspects_itself": float(self._suspicion.ourselves),
-            **health_gauges(self._site, worker=self._worker),
+            **health_gauges(self.site, worker=self._worker),
         }
 
     async def run(self, doors: Doors, tls: Tls | None, ready: Callable[[], None]) -> int:
@@ -360,13 +374,17 @@ class Node:
         tell_of_loop_errors(self._log, asyncio.get_running_loop())
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._outlet.close)
-            await self._start(stack)
-            await self._server.start(doors.s3, tls=tls.context if tls is not None else None)
-            self._teller.tell(Noted("serving", {"version": __version__, "pid": os.getpid()}))
+            await self.open(stack, doors.s3, tls)
+            self.teller.tell(Noted("serving", {"version": __version__, "pid": os.getpid()}))
             gc.collect()
             gc.freeze()
             await self._serve(doors, tls, ready)
         return 0
+
+    async def open(self, stack: contextlib.AsyncExitStack, sockets: Sequence[socket.socket], tls: Tls | None) -> None:
+        """Begin to serve on these sockets; `stack` ends all but the listener (see `server`)."""
+        await self._start(stack)
+        await self.server.start(sockets, tls=tls.context if tls is not None else None)
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         """Index, spool, grids, keepers; their ends in reverse. A grid that is missing does not stop the start."""
@@ -380,18 +398,18 @@ class Node:
             what = f"{trouble.filename or self._spool.root}: {trouble.strerror}."
             raise ConfigError("spool.path", what, "Check its owner and permissions.") from trouble
         stack.callback(self._spool.close)
-        for seat in self._site.seats.values():
+        for seat in self.site.seats.values():
             stack.push_async_callback(seat.grid.close)
-        await self._site.obey_pins()
-        await attach_all(self._site)
-        stack.push_async_callback(self._index.release_leases, self._site.holder)
+        await self.site.obey_pins()
+        await attach_all(self.site)
+        stack.push_async_callback(self._index.release_leases, self.site.holder)
         self._supervisor.start()
         stack.push_async_callback(self._supervisor.stop)
 
     async def _serve(self, doors: Doors, tls: Tls | None, ready: Callable[[], None]) -> None:
         """Until a signal comes; then requests in progress are finished while the admin listener says so."""
-        readiness = Readiness(self._index, clock=self._clock, draining=lambda: self._watch.draining)
-        admin = AdminServer(application(self._watch, readiness))
+        readiness = Readiness(self._index, clock=self._clock, draining=lambda: self.watch.draining)
+        admin = AdminServer(application(self.watch, readiness))
         async with asyncio.TaskGroup() as group:
             if self._worker == 0 and doors.admin:
                 group.create_task(admin.serve(doors.admin))
@@ -399,11 +417,11 @@ class Node:
             await asyncio.sleep(0)  # Whoever hears that it serves may stop it at once, so it listens for that first.
             ready()
             await stopped
-            self._watch.draining = True
-            self._teller.tell(Noted("stopping", {"requests": self._server.requests}))
-            graceful = await self._server.drain(self._settings.server.drain)
+            self.watch.draining = True
+            self.teller.tell(Noted("stopping", {"requests": self.server.requests}))
+            graceful = await self.server.drain(self._settings.server.drain)
             admin.stop()
-        self._teller.tell(Noted("stopped" if graceful else "stopped: some requests were cut off"))
+        self.teller.tell(Noted("stopped" if graceful else "stopped: some requests were cut off"))
 
     def _reload(self, tls: Tls | None) -> None:
         """At SIGHUP: take renewed certificates."""
@@ -411,6 +429,6 @@ class Node:
             return
         try:
             tls.reload()
-            self._teller.tell(Noted("certificates were reloaded"))
+            self.teller.tell(Noted("certificates were reloaded"))
         except ConfigError as trouble:
             self._log.line("error", str(trouble))

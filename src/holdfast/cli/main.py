@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from holdfast import __version__
-from holdfast.cli import certify, config, demo, grid, lab, serve, status
+from holdfast.cli import certify, config, demo, grid, lab, serve, simulate, status
 from holdfast.cli.telling import prose, tell_problem
 from holdfast.errors import ConfigError
 
@@ -36,6 +36,7 @@ app.command("grid", help=grid.HELP)(grid.command)
 app.command("certify", help=certify.HELP)(certify.command)
 app.command("demo", help=demo.HELP)(demo.command)
 app.command("lab", help=lab.HELP)(lab.command)
+app.command("simulate", help=simulate.HELP)(simulate.command)
 app.add_typer(config.app, name="config")
 
 

@@ -6,7 +6,7 @@ Silence, whatever was answered is a Reply. Invariant: a connection on which anyt
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from holdfast.clock import Clock
@@ -40,15 +40,22 @@ class Client:
         self._region = region
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-    async def ask(self, method: str, path: str, query: Sequence[tuple[str, str]] = (), body: bytes = b"") -> Message:
-        """Send one request and return the whole reply. Raises Silence."""
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> Message:
+        """Send one request and return the whole reply. `headers` are signed, too. Raises Silence."""
         digest = hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256
-        headers = sign_headers(
-            method, path, query, {"host": f"127.0.0.1:{self.port}"}, payload=digest, access_key=self._keys.access,
+        signed = sign_headers(
+            method, path, query, {"host": f"127.0.0.1:{self.port}", **(headers or {})}, payload=digest, access_key=self._keys.access,
             secret_key=self._keys.secret, region=self._region, now_ms=self._clock.now_ms(),
         )  # fmt: skip
         target = encode_path(path) + (f"?{canonical_query(query)}" if query else "")
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        lines = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
         head = f"{method} {target} HTTP/1.1\r\n{lines}content-length: {len(body)}\r\n\r\n".encode("latin-1")
         try:
             async with asyncio.timeout(PATIENCE_S):

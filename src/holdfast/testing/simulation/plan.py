@@ -1,0 +1,219 @@
+"""What goes wrong in a run, and when: drawn from the seed, within a budget that every promise must survive.
+
+Pure. Answers for the table of troubles (classes of the outages that providers had, and what machines do) and for the budget:
+- each provider has one trouble at a time; two of them at once only as `correlated`, which damages nothing;
+- only one provider of a run, the `victim`, ever loses or damages what it was given, or lies about it;
+- a change whose answer was lost happens within LATE_S or never;
+- the machine's disk keeps what was flushed, and comes back.
+Invariant: whatever is drawn, a run in which a promise breaks shows a mistake.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from holdfast.limits import DOUBT_S, MIB
+from holdfast.model import Value
+from holdfast.testing.faults import Fault, Kind
+
+LATE_S: Final = DOUBT_S - 5.0
+"""A change whose answer was lost happens within this or never."""
+
+CHANGES: Final = ("stage", "publish", "delete", "copy")
+READS: Final = ("get", "head")
+ALL: Final = ("attach", *CHANGES, *READS, "list")
+
+
+class Trouble(Value, frozen=True):
+    """A class of what goes wrong at a provider."""
+
+    name: str
+    faults: tuple[tuple[Fault, tuple[str, ...]], ...] = ()
+    special: str = ""
+    """Done by the provider itself: see `world`."""
+    lies: bool = False
+    """Only the victim does this."""
+    shape: str = "steady"
+    """Or `ramp` (more and more), `flapping` (on and off), `wave` (over, and then throttled)."""
+
+
+def _one(
+    kind: Kind, operations: tuple[str, ...] = ALL, share: float = 1.0, delay_s: float = 0.0
+) -> tuple[tuple[Fault, tuple[str, ...]], ...]:
+    return ((Fault(kind, share=share, delay_s=delay_s), operations),)
+
+
+def _troubles(dice: random.Random) -> tuple[Trouble, ...]:
+    """Every class, with shares and delays drawn anew."""
+    part, some, delay_s = 0.01 + 0.3 * dice.random(), 0.1 + 0.8 * dice.random(), 0.05 + 2.5 * dice.random()
+    return (
+        Trouble("refused", _one(Kind.REFUSE)),
+        Trouble("silent", _one(Kind.HANG)),
+        Trouble("silent for some", _one(Kind.HANG, ALL, part)),
+        Trouble("brown-out", _one(Kind.REFUSE, ALL, part)),
+        Trouble("writes fail", _one(Kind.REFUSE, CHANGES)),
+        Trouble("deletions fail", _one(Kind.REFUSE, ("delete",))),
+        Trouble("reads fail", _one(Kind.REFUSE, READS)),
+        Trouble("lists fail", _one(Kind.REFUSE, ("list",))),
+        Trouble("credentials", _one(Kind.LASTING)),
+        Trouble("denied", _one(Kind.DENY, (*CHANGES, *READS))),
+        Trouble("slow", _one(Kind.SLOW, ALL, 1.0, delay_s)),
+        Trouble("slow for some", _one(Kind.SLOW, ALL, part, delay_s * 2)),
+        Trouble("slow bodies", _one(Kind.TRICKLE, ("get",), some, delay_s / 4)),
+        Trouble("late bodies", _one(Kind.LATE_BODY, ("get",), some, delay_s)),
+        Trouble("full", _one(Kind.FULL, CHANGES)),
+        Trouble("throttled", _one(Kind.THROTTLE, ALL, some)),
+        Trouble("throttled, come later", _one(Kind.THROTTLE, ALL, some, 1.0 + 10 * dice.random())),
+        Trouble("lost answers", _one(Kind.LOST_ANSWER, CHANGES, some)),
+        Trouble("late changes", _one(Kind.LATE, ("publish", "delete", "copy"), some)),
+        Trouble("not visible", special="lag"),
+        Trouble("part of the keys", special="unreachable"),
+        Trouble("ramp", _one(Kind.REFUSE), shape="ramp"),
+        Trouble("flapping", _one(Kind.REFUSE), shape="flapping"),
+        Trouble("recovery wave", _one(Kind.REFUSE), shape="wave"),
+        Trouble("wrong bytes", _one(Kind.CORRUPT, ("get",), some), lies=True),
+        Trouble("short bodies", _one(Kind.TRUNCATED, ("get",), some), lies=True),
+        Trouble("wrong etags", _one(Kind.WRONG_ETAG, READS, some), lies=True),
+        Trouble("says absent", _one(Kind.ABSENT, READS, some), lies=True),
+        Trouble("rot", special="rot", lies=True),
+        Trouble("lost", special="lose", lies=True),
+    )
+
+
+TROUBLES: Final = tuple(trouble.name for trouble in _troubles(random.Random(0)))
+MACHINE: Final = (
+    "kill", "kill all", "power", "restart", "slow disk", "full disk", "disk errors", "clock forward", "clock back",
+)  # fmt: skip
+"""What happens to the machine and its processes."""
+
+
+class Terms(Value, frozen=True):
+    """How an installation is made, and how it is used."""
+
+    nodes: tuple[str, ...]
+    providers: tuple[str, ...]
+    """Grids far away."""
+    folders: tuple[str, ...]
+    """Grids on the machine's own disk."""
+    ack: int
+    accept: bool
+    inline_bytes: int
+    """Small bodies beyond this sum leave the index once all grids hold them."""
+    spool_bytes: int
+    cache_bytes: int
+    scrub_s: float
+    clients: int
+    keys: tuple[str, ...]
+    pace_s: float
+    """Between two requests of a client, in the mean."""
+    horizon_s: float
+    """About how long the clients ask."""
+    correlated: bool
+
+    def settings(self, data: Path) -> str:
+        """The configuration file."""
+        grids = [(name, "memory:") for name in self.providers] + [(name, f"folder:{name}") for name in self.folders]
+        names = ", ".join(f'"{name}"' for name, _ in grids)
+        return "\n".join(
+            [
+                f'data = "{data}"',
+                f"[spool]\nlimit = {self.spool_bytes}",
+                f"[cache]\nsize = {self.cache_bytes}\ninline = {self.inline_bytes}",
+                f'[scrub]\ninterval = "{self.scrub_s:.0f}s"',
+                "[log]\nrequests = false",
+                *(f'[[grid]]\nname = "{name}"\nurl = "{url}"' for name, url in grids),
+                f"[policy.standard]\ngrids = [{names}]\nack = {self.ack}",
+                f'outage = "{"accept" if self.accept else "refuse"}"',
+            ]
+        )
+
+
+def draw_terms(dice: random.Random, steps: int) -> Terms:
+    """An installation, and a load that takes `steps` requests."""
+    providers = ("alpha", "beta", "gamma")[: dice.choice((1, 2, 2, 2, 3))]
+    folders = ("disk",) if len(providers) < 2 or dice.random() < 0.3 else ()
+    clients = dice.randint(2, 8)
+    horizon_s = math.exp(dice.uniform(math.log(300), math.log(4 * 3600)))
+    return Terms(
+        nodes=("one", "two", "three")[: dice.choice((1, 2, 2, 3))],
+        providers=providers,
+        folders=folders,
+        ack=dice.choice((0, 1, 1, 2)),
+        accept=dice.random() < 0.75,
+        inline_bytes=dice.choice((0, 20_000, 1 << 30)),
+        spool_bytes=dice.choice((8 * MIB, 64 * MIB, 1 << 30)),
+        cache_bytes=dice.choice((0, 4 * MIB, 1 << 30)),
+        scrub_s=600.0,
+        clients=clients,
+        keys=tuple(f"{dice.choice(('a', 'b/c', 'ü'))}/{number}" for number in range(dice.randint(3, 24))),
+        pace_s=horizon_s * clients / steps / 0.7,
+        horizon_s=horizon_s,
+        correlated=dice.random() < 0.5,
+    )
+
+
+class Episode(Value, frozen=True):
+    """One trouble at one provider, from `start_s` for `length_s`."""
+
+    trouble: Trouble
+    grid: str
+    node: str
+    """It is only this node that meets it; empty: all do."""
+    start_s: float
+    length_s: float
+
+
+class Mishap(Value, frozen=True):
+    """Something that happens to the machine, or to one node."""
+
+    name: str
+    node: str
+    start_s: float
+    length_s: float
+    at_operation: int
+    """Deaths: so many operations on the disk later."""
+
+
+class Plan(Value, frozen=True):
+    """All that goes wrong in a run."""
+
+    episodes: tuple[Episode, ...]
+    mishaps: tuple[Mishap, ...]
+    victim: str
+
+    @property
+    def lies(self) -> bool:
+        """Whether something is damaged in silence."""
+        return any(episode.trouble.lies for episode in self.episodes)
+
+
+def draw_plan(
+    dice: random.Random, *, grids: Sequence[str], nodes: Sequence[str], horizon_s: float, correlated: bool
+) -> Plan:
+    """What goes wrong within `horizon_s`. `correlated`: providers fail independently, so also at the same time."""
+    victim = dice.choice(list(grids))
+    episodes: list[Episode] = []
+    free_s = dict.fromkeys(grids, 0.0)
+    for _ in range(dice.randint(2, 9)):
+        grid = dice.choice(list(grids))
+        trouble = dice.choice([trouble for trouble in _troubles(dice) if grid == victim or not trouble.lies])
+        start_s = (free_s[grid] if correlated else max(free_s.values())) + dice.expovariate(6) * horizon_s
+        length_s = min(0.4, dice.expovariate(8)) * horizon_s
+        node = dice.choice(list(nodes)) if trouble.faults and dice.random() < 0.15 else ""
+        episodes.append(Episode(trouble, grid, node, start_s, length_s))
+        # What was late must have happened before anybody looks what happened under another trouble.
+        free_s[grid] = start_s + length_s + 2 * DOUBT_S
+    mishaps = [
+        Mishap(
+            dice.choice(MACHINE),
+            dice.choice(list(nodes)),
+            dice.random() * horizon_s,
+            min(0.2, dice.expovariate(15)) * horizon_s,
+            dice.choice((0, 0, dice.randint(1, 60))),
+        )
+        for _ in range(dice.randint(0, 7))
+    ]
+    kept = tuple(episode for episode in episodes if episode.start_s < horizon_s)
+    return Plan(kept, tuple(sorted(mishaps, key=lambda mishap: mishap.start_s)), victim)
