@@ -23,7 +23,7 @@ LEVELS: list[set[str]] = [
     {"grids"},
     {"health"},
     {"proof"},
-    {"model", "s3", "errors", "clock", "limits", "events", "digests", "signing", "xml", "crew", "config"},
+    {"model", "s3", "errors", "clock", "limits", "events", "digests", "signing", "xml", "crew", "folders", "config"},
 ]
 """Rooms from top to bottom. A room imports itself and what is below it; the floor may import the floor."""
 FLOOR = LEVELS[-1]
