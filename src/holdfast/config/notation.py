@@ -28,6 +28,8 @@ _SIZES: Final = {
 }
 _SIZE_MAX: Final = 4096 * 1024 * TIB
 _DURATIONS: Final = {"d": 86_400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
+_MOMENT_S: Final = 0.001
+"""Durations are shown to the millisecond, so less than one is none."""
 _AMOUNT: Final = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)\s*", re.ASCII)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
@@ -134,7 +136,10 @@ def _read_path(raw: object) -> Path:
     text = _read_text(raw)
     if not text:
         raise Unreadable("must not be empty.", "Write a path.")
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as trouble:
+        raise Unreadable(f'"{text}": there is no such user, or no home directory.', "Write the whole path.") from trouble
 
 
 def _read_flag(raw: object) -> bool:
@@ -221,7 +226,7 @@ def _read_duration(raw: object) -> float:
 
 def _read_positive(raw: object) -> float:
     delay_s = _read_duration(raw)
-    if not delay_s:
+    if delay_s < _MOMENT_S:
         raise Unreadable("no time at all is not possible.", 'Write a longer duration, such as "3s".')
     return delay_s
 
