@@ -13,7 +13,9 @@ def inputs(folder: Path) -> list[bytes]:
 def changed_inputs(folder: Path) -> st.SearchStrategy[bytes]:
     """Some input of the corpus after a few changes, or bytes from nowhere."""
     known = inputs(folder)
-    tokens = sorted({piece for data in known for piece in data.replace(b"\r\n", b"\n").split(b"\n") if 0 < len(piece) < 80})
+    tokens = sorted(
+        {piece for data in known for piece in data.replace(b"\r\n", b"\n").split(b"\n") if 0 < len(piece) < 80}
+    )
     piece = st.one_of(st.binary(max_size=8), st.sampled_from([b"", b"\r\n", b"\n", b"%", b"\0", b"9" * 30, *tokens]))
     change = st.tuples(st.integers(0, 4096), st.integers(0, 16), piece)
     return st.one_of(

@@ -31,7 +31,9 @@ def configuration(data: bytes) -> None:
     if not reading.problems:
         told += "".join(warnings(reading.settings))
         told += "".join(meaning(reading.settings, name) for name in reading.settings.policy)
-    if re.search(rb'^\s*(?:secret_key|session_token|account_key|sas_token)\s*=\s*"S3CR3T-[a-z]+"\s*$', data, re.MULTILINE):
+    if re.search(
+        rb'^\s*(?:secret_key|session_token|account_key|sas_token)\s*=\s*"S3CR3T-[a-z]+"\s*$', data, re.MULTILINE
+    ):
         assert data.count(MASKED.encode()) > 1 or MASKED not in told
 
 

@@ -41,7 +41,9 @@ def main() -> int:
         return 2
     engine = terms.engine or ("atheris" if importlib.util.find_spec("atheris") else "hypothesis")
     if engine == "hypothesis":
-        print("atheris is not installed (it has wheels for some versions of Python only): using hypothesis, without coverage")
+        print(
+            "atheris is not installed (it has wheels for some versions of Python only): using hypothesis, without coverage"
+        )
     fuzz = _by_coverage if engine == "atheris" else _by_chance
     return max([fuzz(name, terms.seconds, terms.seed) for name in names])
 
@@ -69,14 +71,14 @@ def _by_coverage(name: str, seconds: int, seed: int) -> int:
         f"-artifact_prefix={grown.parent}/{name}-", f"-seed={seed}", str(grown), str(kept),
     ]  # fmt: skip
     began_s = told_s = time.monotonic()
-    runs, last, tail = 0, "", []
+    last = ""
+    tail: list[str] = []
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, errors="replace") as child:
         assert child.stderr is not None
         for line in child.stderr:
             tail = [*tail, line.rstrip()][-40:]
             if found := _COVERAGE.search(line):
-                runs = int(found[1])
-                last = f"{runs} executions, {found[5]}/s, coverage {found[2]} edges, {found[3]} features, corpus {found[4]}"
+                last = f"{found[1]} executions, {found[5]}/s, coverage {found[2]} edges, {found[3]} features, corpus {found[4]}"
                 if time.monotonic() - told_s > _TELL_S:
                     told_s = time.monotonic()
                     print(f"{name}: {told_s - began_s:.0f} s, {last}", flush=True)
@@ -121,6 +123,7 @@ def _by_chance(name: str, seconds: int, seed: int) -> int:
     """hypothesis on changed inputs of the corpus, a round after the other until the time is over."""
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import seed as seeded
+
     from tests.fuzz.changing import changed_inputs
     from tests.fuzz.targets import TARGETS
 
@@ -133,7 +136,11 @@ def _by_chance(name: str, seconds: int, seed: int) -> int:
 
         @seeded(chance.getrandbits(64))
         @settings(
-            max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate, Phase.shrink]
+            max_examples=500,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate, Phase.shrink],
         )
         @given(changed_inputs(CORPUS / name))
         def some(data: bytes) -> None:

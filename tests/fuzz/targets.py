@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+from holdfast import s3
 from holdfast.errors import CODES, GridError, S3Error
 from holdfast.grids import metadata, names
 from holdfast.grids.grid import Label
@@ -38,8 +39,6 @@ from holdfast.wire.render import render_error
 from holdfast.wire.request import Request, parse_query, parse_request
 from holdfast.wire.sigv4 import Payload, Signed, authenticate
 from holdfast.xml import document, element, legible, parse_xml
-
-from holdfast import s3
 from tests.fuzz.configuring import configuration, notation
 from tests.fuzz.conversing import converse
 
@@ -199,7 +198,9 @@ def _judge(parts: list[bytes], *, honest: bool = True) -> object:
     """Who asks for what, by a request that is taken; None for one that is refused."""
     method, target, *texts = parts
     try:
-        it = parse_request(method, target, [(name.lower(), value) for name, value in zip(texts[::2], texts[1::2], strict=True)])
+        it = parse_request(
+            method, target, [(name.lower(), value) for name, value in zip(texts[::2], texts[1::2], strict=True)]
+        )
     except S3Error:
         return None
     try:
@@ -208,7 +209,9 @@ def _judge(parts: list[bytes], *, honest: bool = True) -> object:
         assert not honest, "an honest request was refused"
         return None
     authorization = it.headers.get("authorization", "") or it.query["X-Amz-SignedHeaders"]
-    listed = sorted(set(re.findall(r"SignedHeaders=([^,]*)", authorization) or [authorization])).pop().lower().split(";")
+    listed = (
+        sorted(set(re.findall(r"SignedHeaders=([^,]*)", authorization) or [authorization])).pop().lower().split(";")
+    )
     named = sorted(name for name in it.headers if name in listed)
     query = sorted(item for item in it.query_items if item[0] != "X-Amz-Signature")
     return signed.access_key, it.method, it.path, query, canonical_headers(named, it.headers), signed.payload
@@ -281,13 +284,13 @@ _LEGAL = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
 
 def xml(data: bytes) -> None:
     """Every XML body is what it should be, or MalformedXML and its like; text that we write is read back as it was."""
-    for fill, ask in (
-        (fill_deletes, s3.DeleteObjects("b")),
-        (fill_bucket, s3.CreateBucket("b")),
-        (fill_complete, s3.CompleteMultipartUpload("b", "k", "u")),
+    for fill in (
+        lambda: fill_deletes(s3.DeleteObjects("b"), data),
+        lambda: fill_bucket(s3.CreateBucket("b"), data),
+        lambda: fill_complete(s3.CompleteMultipartUpload("b", "k", "u"), data),
     ):
         try:
-            fill(ask, data)
+            fill()
         except S3Error as error:
             check_error(error, "/")
     text = data.decode("utf-8", "replace")
@@ -356,7 +359,9 @@ def grid_labels(data: bytes) -> None:
     assert metadata.encode(text).isascii()
     pairs = dict(line.partition(":")[::2] for line in text.split("\n"))
     system = {name: value for name, value in pairs.items() if name in ("content-type", "expires", "content-language")}
-    label = Label(len(text), text[:20], NOW_MS, system, {name: value for name, value in pairs.items() if name not in system})
+    label = Label(
+        len(text), text[:20], NOW_MS, system, {name: value for name, value in pairs.items() if name not in system}
+    )
     headers = labels.headers_of(label, room_bytes=1 << 20)
     assert all(value.isascii() and value.isprintable() for value in headers.values())
     assert labels.label_of({name.lower(): value for name, value in headers.items()}) == label
@@ -369,9 +374,11 @@ def folder_names(data: bytes) -> None:
     assert names.key_of(hard) == key
     for path in (hard, names.plain(key)):
         if path is not None:
-            assert b"\0" not in path and all(part not in (b"", b".", b"..") and len(part) <= 255 for part in path.split(b"/"))
+            assert b"\0" not in path and all(
+                part not in (b"", b".", b"..") and len(part) <= 255 for part in path.split(b"/")
+            )
     plain = names.plain(key)
-    assert plain is None or plain == key.encode() and plain.split(b"/")[0] != b".holdfast"
+    assert plain is None or (plain == key.encode() and plain.split(b"/")[0] != b".holdfast")
     with contextlib.suppress(ValueError):
         assert names.hard(names.key_of(data)) == data
 

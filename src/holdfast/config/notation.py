@@ -139,7 +139,9 @@ def _read_path(raw: object) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as trouble:
-        raise Unreadable(f'"{text}": there is no such user, or no home directory.', "Write the whole path.") from trouble
+        raise Unreadable(
+            f'"{text}": there is no such user, or no home directory.', "Write the whole path."
+        ) from trouble
 
 
 def _read_flag(raw: object) -> bool:

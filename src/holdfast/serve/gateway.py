@@ -128,9 +128,12 @@ class Gateway:
         if exchange.fault is not None:
             raise exchange.fault
         call.request = request = parse_request(exchange.method, exchange.target, exchange.headers, domain=self._domain)
-        operation = route(request)
-        call.operation = operation.name
-        signed = authenticate(request, secret_of=self._secret_of, region=self._region, now_ms=self._clock.now_ms())
+        try:
+            operation = route(request)
+            call.operation = operation.name
+        finally:
+            # Whoever may not ask hears that and nothing else: its error goes before one of the route.
+            signed = authenticate(request, secret_of=self._secret_of, region=self._region, now_ms=self._clock.now_ms())
         call.access_key = signed.access_key
         if operation.lengthy and not exchange.legacy:
             result, ask = await self._run_patiently(exchange, call, operation, signed)
