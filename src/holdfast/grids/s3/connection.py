@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
+from xml.sax.saxutils import escape
 
 import aiohttp
 from yarl import URL
@@ -50,7 +51,8 @@ class Sealed:
     def __init__(self, headers: Mapping[str, str]) -> None:
         proof = headers.get("authorization", "").rpartition("Signature=")[2]
         token = headers.get("x-amz-security-token", "")
-        self._values = tuple(filter(None, (proof, token, quote(token, safe=""), quote(token, safe="/"))))
+        written = (proof, token, escape(token), quote(token, safe=""), quote(token, safe="/"))
+        self._values = tuple(filter(None, dict.fromkeys(written)))
 
     def mask(self, text: str) -> str:
         """The text without them."""
