@@ -44,6 +44,7 @@ from tests.fuzz.conversing import converse
 
 ACCESS, SECRET, REGION, DOMAIN = "AKIDEXAMPLE", "a-secret", "us-east-1", "s3.test"
 NOW_MS = 1_700_000_000_000
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 
 
@@ -83,6 +84,8 @@ def _request_of(data: bytes) -> tuple[Request, bytes] | None:
     first, *lines = top.split(b"\n")
     method, _, target = first.partition(b" ")
     headers = [(name, value) for name, _, value in (line.partition(b":") for line in lines)]
+    if any(_CONTROL.search(part) for part in (target, *(name + value for name, value in headers))):
+        return None  # No connection brings that.
     try:
         return parse_request(method, target, headers, domain=DOMAIN), body
     except S3Error as error:
@@ -178,8 +181,8 @@ def tampering(data: bytes) -> None:
             parts[number] = _changed(part, at, how)
             break
         at -= len(part)
-    if any(re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", part) for part in parts):
-        return  # No connection brings that.
+    if any(_CONTROL.search(part) for part in parts):
+        return
     twisted = _judge(parts, honest=False)
     assert twisted is None or twisted == honest
 
@@ -210,7 +213,7 @@ def _judge(parts: list[bytes], *, honest: bool = True) -> object:
         return None
     authorization = it.headers.get("authorization", "") or it.query["X-Amz-SignedHeaders"]
     listed = (
-        sorted(set(re.findall(r"SignedHeaders=([^,]*)", authorization) or [authorization])).pop().lower().split(";")
+        sorted(set(re.findall(r"SignedHeaders=([^, ]*)", authorization) or [authorization])).pop().lower().split(";")
     )
     query = sorted(item for item in it.query_items if item[0] != "X-Amz-Signature")
     return signed.access_key, it.method, it.path, query, canonical_headers(sorted(listed), it.headers), signed.payload
