@@ -3,6 +3,8 @@
 PYTHON ?= python3
 DATA ?= ./data
 JOBS ?= 2
+TARGET ?= all
+SECONDS ?= 60
 ARGS ?=
 
 VENV := .venv
@@ -10,13 +12,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench demo outages docs-config clean
+.PHONY: help run test check format bench demo outages fuzz docs-config clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  DATA=DIR      where make run keeps its data (now $(DATA))"
 	@echo "  JOBS=N        processes of make test (now $(JOBS))"
+	@echo "  TARGET=NAME   what make fuzz tries (now $(TARGET)), for SECONDS=N each (now $(SECONDS))"
 	@echo "  ARGS='...'    more arguments, for example: make test ARGS='-k durable'"
 	@echo "  PYTHON=PATH   the Python to use, 3.11 or newer"
 
@@ -44,6 +47,9 @@ demo: $(VENV)/.run ## Show what happens when a provider dies: under a minute, no
 
 outages: $(VENV)/.test ## Play every outage and write docs/outages.md and .svg (three quarters of an hour); ARGS='refused slow' plays some, ARGS=--list shows them.
 	$(BIN)/holdfast lab $(or $(ARGS),--write docs)
+
+fuzz: $(VENV)/.fuzz ## Fuzz a target, or all, for a time; what breaks one becomes a regression in tests/fuzz/corpus.
+	$(BIN)/python -m tests.fuzz.run '$(TARGET)' '$(SECONDS)'
 
 docs-config: $(VENV)/.run ## Write docs/CONFIGURATION.md and docs/GRIDS.md from their tables.
 	$(BIN)/holdfast config reference > docs/CONFIGURATION.md
@@ -76,6 +82,11 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/.python
 $(VENV)/.test: requirements/dev.txt requirements/clients.txt $(VENV)/.run
 	@echo "installing checks, the test runner and S3 clients"
 	@$(PIP) -r requirements/clients.txt
+	@touch $@
+
+# The fuzzer that is guided by coverage has wheels for some versions of Python only; make fuzz does without it and says so.
+$(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.test
+	@$(PIP) --only-binary :all: -r requirements/fuzz.txt || true
 	@touch $@
 
 # Microsoft's emulator of Azure Blob Storage, where there is Node.js; without it the tests that need it are skipped and say so.
