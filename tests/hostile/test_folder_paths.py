@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -13,13 +14,20 @@ from hypothesis import strategies as st
 
 from holdfast.clock import SystemClock
 from holdfast.errors import GridError, Reason, Refused, Unavailable
+from holdfast.events import Teller
 from holdfast.grids.folder import FolderGrid
 from holdfast.limits import KEY_BYTES
 from holdfast.model import Place
+from holdfast.s3 import CreateBucket
+from holdfast.serve.gateway import Gateway
+from holdfast.signing import sign_headers
 from holdfast.testing.contract.check import label, put, read
 from holdfast.testing.hard_keys import HARD_KEYS
+from holdfast.testing.rawhttp import RawClient, StillClock, serving
+from holdfast.testing.scene import ACCESS, NOW_MS, REGION, SECRET, head_of
+from tests.engine import engine
 
-SECRET = b"of somebody else"
+SECRET_TEXT = b"of somebody else"
 HOSTILE_KEYS = (
     "..", "../..", "../outside/secret", "../../outside/secret", "a/../../../outside/secret", "./../outside/secret", "/../outside/secret",
     "//../outside/secret", "....//....//outside/secret", "..\\..\\outside\\secret", "..%2f..%2foutside", "%2e%2e/%2e%2e/outside/secret",
@@ -41,7 +49,7 @@ class World:
         self.root = folder / "grid"
         self.outside = folder / "outside"
         self.outside.mkdir(parents=True)
-        (self.outside / "secret").write_bytes(SECRET)
+        (self.outside / "secret").write_bytes(SECRET_TEXT)
         (self.outside / "sub").mkdir()
 
     def others(self) -> dict[str, object]:
@@ -246,9 +254,104 @@ def test_a_private_area_that_is_a_link_is_not_used(tmp_path: Path, name: str) ->
         try:
             with pytest.raises(Refused) as told:
                 await grid.attach("")
-            assert "symbolic link" in str(told.value) and SECRET.decode() not in str(told.value)
+            assert "symbolic link" in str(told.value) and SECRET_TEXT.decode() not in str(told.value)
         finally:
             await grid.close()
 
     asyncio.run(main())
     assert world.others() == before
+
+
+# --- by way of HTTP ---
+
+RAW_PATHS = {
+    "/bucket/%2e%2e/%2e%2e/outside/secret": 200,
+    "/bucket/%2E%2E%2Foutside%2Fsecret": 200,
+    "/bucket/..%2f..%2foutside%2fsecret": 200,
+    "/bucket/%252e%252e/outside": 200,
+    "/bucket/..%5c..%5coutside": 200,
+    "/bucket//../../outside/secret": 200,
+    "/bucket/./../outside": 200,
+    "/bucket/%2Fetc%2Fpasswd": 200,
+    "/bucket/.holdfast/identity": 200,
+    "/bucket/.holdfast%2f..%2f..%2fidentity": 200,
+    "/bucket/%2eholdfast/tmp/x": 200,
+    "/bucket/..;/outside": 200,
+    "/bucket/" + "%2e%2e/" * 100 + "etc/passwd": 200,
+    "/bucket/%ef%bc%8e%ef%bc%8e/outside": 200,
+    "/bucket/%c0%ae%c0%ae/outside": 400,
+    "/bucket/%c0%af": 400,
+    "/bucket/%e0%80%ae": 400,
+    "/bucket/%f0%80%80%ae": 400,
+    "/bucket/%ed%a0%80": 400,
+    "/bucket/%00": 400,
+    "/bucket/a%00/../outside": 400,
+    "/bucket/%2": 400,
+    "/bucket/%zz": 400,
+    "/bucket/%u002e": 400,
+    "/bucket/" + "a" * 1025: 400,
+    "/../outside/secret": 404,
+    "/%2e%2e/outside": 404,
+    "/%2e%2e%2foutside/secret": 404,
+    "/.holdfast/identity": 404,
+    "/.holdfast%2ftmp/x": 404,
+    "/./bucket/x": 404,
+    "//etc/passwd": 400,
+    "/%2f/etc": 400,
+    "/bucket%2f..%2foutside": 200,
+    "/bucket%00/x": 400,
+}
+"""Targets as they are sent, and how a signed PUT to them is answered."""
+
+
+def test_no_target_leads_out_of_the_grids(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    data = tmp_path / "outside" / "sub"
+
+    async def main() -> None:
+        async with engine(data, [FolderGrid("a", world.root, clock=SystemClock())]) as made:
+            await made.store.create_bucket(CreateBucket("bucket"))
+            gateway = Gateway(
+                made.store,
+                secret_of={ACCESS: SECRET}.get,
+                region=REGION,
+                domain="",
+                clock=StillClock(),
+                teller=Teller(),
+            )
+            async with serving(gateway.handle) as (_, port):
+                client = await RawClient.connect(port)
+                for target, status in RAW_PATHS.items():
+                    put_, got = (
+                        await client.ask(_signed("PUT", target, b"ours")),
+                        await client.ask(_signed("GET", target)),
+                    )
+                    assert written.status == status, f"{target}: {written.status} {written.body!r}"
+                    assert got.status == status and SECRET_TEXT not in got.body, f"{target}: {got.status}"
+                    assert status != 200 or got.body == b"ours"
+                    for attack in (
+                        _signed("PUT", "/bucket/copied", headers={"x-amz-copy-source": target}),
+                        _signed("DELETE", target),
+                    ):
+                        answer = await client.ask(attack)
+                        assert answer.status < 500 and SECRET_TEXT not in answer.body, f"{attack!r}: {answer.status}"
+                for name in HOSTILE_BUCKETS:
+                    if name.isprintable() and name and "/" not in name:
+                        answer = await client.ask(_signed("PUT", f"/{name}"))
+                        assert answer.status == 400 and b"InvalidBucketName" in answer.body, name
+            await made.converge()
+            assert set(os.listdir(world.root)) <= {".holdfast", "bucket", "photos"}
+            assert sorted(path.name for path in world.outside.iterdir()) == ["secret", "sub"]
+            assert (world.outside / "secret").read_bytes() == SECRET_TEXT
+
+    asyncio.run(main())
+
+
+def _signed(method: str, target: str, body: bytes = b"", *, headers: dict[str, str] | None = None) -> bytes:
+    """A request for a target as it stands, signed for what it decodes to (or for anything, when it decodes to nothing)."""
+    path = unquote(target, errors="replace")
+    sent = sign_headers(
+        method, path, (), {"host": "x", **(headers or {})}, payload="UNSIGNED-PAYLOAD", access_key=ACCESS, secret_key=SECRET,
+        region=REGION, now_ms=NOW_MS,
+    )  # fmt: skip
+    return head_of(method, target, {**sent, "content-length": str(len(body))}) + body
