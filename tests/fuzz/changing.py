@@ -10,9 +10,8 @@ def inputs(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(folder.iterdir())]
 
 
-def changed_inputs(folder: Path) -> st.SearchStrategy[bytes]:
-    """Some input of the corpus after a few changes, or bytes from nowhere."""
-    known = inputs(folder)
+def changed_inputs(known: list[bytes]) -> st.SearchStrategy[bytes]:
+    """One of the known inputs after a few changes, or bytes from nowhere."""
     tokens = sorted(
         {piece for data in known for piece in data.replace(b"\r\n", b"\n").split(b"\n") if 0 < len(piece) < 80}
     )

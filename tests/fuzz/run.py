@@ -8,12 +8,15 @@ the tests replay. Exit code 1 when something was found.
 import argparse
 import hashlib
 import importlib.util
+import os
 import random
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +24,7 @@ CORPUS = Path(__file__).parent / "corpus"
 GROWN = ROOT / "build" / "fuzz"
 _INPUT_BYTES = 4096
 _TELL_S = 10.0
+Line = tuple[str, int]
 _COVERAGE = re.compile(r"#(\d+)\s+\w+\s+cov: (\d+) ft: (\d+) corp: (\d+)/\S+.*?exec/s: (\d+)")
 
 
@@ -42,9 +46,9 @@ def main() -> int:
     engine = terms.engine or ("atheris" if importlib.util.find_spec("atheris") else "hypothesis")
     if engine == "hypothesis":
         print(
-            "atheris is not installed (it has wheels for some versions of Python only): using hypothesis, without coverage"
+            "atheris is not installed (it has wheels for some versions of Python only): using hypothesis, which is slower"
         )
-    fuzz = _by_coverage if engine == "atheris" else _by_chance
+    fuzz = _by_coverage if engine == "atheris" else by_chance
     return max([fuzz(name, terms.seconds, terms.seed) for name in names])
 
 
@@ -119,48 +123,69 @@ def _within(name: str, options: list[str]) -> int:
 # --- by chance ---
 
 
-def _by_chance(name: str, seconds: int, seed: int) -> int:
-    """hypothesis on changed inputs of the corpus, a round after the other until the time is over."""
+def by_chance(name: str, seconds: int, seed: int) -> int:
+    """hypothesis on changed inputs, a round after the other until the time is over. Inputs that reach new lines are known from then on."""
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import seed as seeded
+    from hypothesis import target as aim
 
-    from tests.fuzz.changing import changed_inputs
+    from tests.fuzz.changing import changed_inputs, inputs
     from tests.fuzz.targets import TARGETS
 
-    target, runs = TARGETS[name], 0
-    broken: list[bytes] = []
+    grown, runs, last = GROWN / name, 0, b""
+    grown.mkdir(parents=True, exist_ok=True)
+    known, reached = inputs(CORPUS / name) + inputs(grown), set[Line]()
     chance = random.Random(seed or None)
     began_s = told_s = time.monotonic()
-    while time.monotonic() - began_s < seconds and not broken:
-        smallest: dict[str, Any] = {}
 
-        @seeded(chance.getrandbits(64))
-        @settings(
+    def some(data: bytes) -> None:
+        nonlocal runs, last
+        runs, last = runs + 1, data
+        lines = _lines(TARGETS[name], data)
+        aim(float(len(lines)))
+        if not lines <= reached:
+            reached.update(lines)
+            known.append(data)
+            (grown / hashlib.sha256(data).hexdigest()).write_bytes(data)
+
+    while time.monotonic() - began_s < seconds:
+        rounds = settings(
             max_examples=500,
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate, Phase.shrink],
+            phases=[Phase.generate, Phase.target, Phase.shrink],
         )
-        @given(changed_inputs(CORPUS / name))
-        def some(data: bytes) -> None:
-            nonlocal runs
-            runs += 1
-            smallest["data"] = data  # noqa: B023 - the last one that is run is the smallest that breaks
-            target(data)
-
         try:
-            some()
+            seeded(chance.getrandbits(64))(rounds(given(changed_inputs(list(known)))(some)))()
         except Exception as trouble:
             print(f"{name}: BROKEN: {type(trouble).__name__}: {trouble}")
-            broken.append(smallest["data"])
+            print(f"{name}: the input is kept: {_regression(CORPUS / name, last).relative_to(ROOT)}")
+            return 1
         if time.monotonic() - told_s > _TELL_S:
             told_s = time.monotonic()
-            print(f"{name}: {told_s - began_s:.0f} s, {runs} executions", flush=True)
-    for data in broken:
-        print(f"{name}: the input is kept: {_regression(CORPUS / name, data).relative_to(ROOT)}")
-    print(f"{name}: {time.monotonic() - began_s:.0f} s, {runs} executions; {len(broken)} found", flush=True)
-    return min(len(broken), 1)
+            print(f"{name}: {told_s - began_s:.0f} s, {runs} executions, {len(reached)} lines", flush=True)
+    print(f"{name}: {time.monotonic() - began_s:.0f} s, {runs} executions, {len(reached)} lines; 0 found", flush=True)
+    return 0
+
+
+def _lines(target: Callable[[bytes], None], data: bytes) -> set[Line]:
+    """The lines of Holdfast that a target goes through with this input."""
+    found: set[Line] = set()
+
+    def within(frame: FrameType, event: str, _: object) -> Callable[..., Any]:
+        found.add((frame.f_code.co_filename, frame.f_lineno))
+        return within
+
+    def entered(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+        return within if f"{os.sep}holdfast{os.sep}" in frame.f_code.co_filename else None
+
+    sys.settrace(entered)
+    try:
+        target(data)
+    finally:
+        sys.settrace(None)
+    return found
 
 
 if __name__ == "__main__":
