@@ -3,6 +3,8 @@
 PYTHON ?= python3
 DATA ?= ./data
 JOBS ?= 2
+TARGET ?= all
+SECONDS ?= 60
 ARGS ?=
 ROUNDS ?= 60
 
@@ -11,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench demo outages crashes simulate docs-config clean
+.PHONY: help run test check format bench demo outages crashes simulate fuzz docs-config clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +21,7 @@ help: ## Say what there is.
 	@echo "  DATA=DIR      where make run keeps its data (now $(DATA))"
 	@echo "  JOBS=N        processes of make test (now $(JOBS))"
 	@echo "  ROUNDS=N      rounds of make crashes (now $(ROUNDS))"
+	@echo "  TARGET=NAME   what make fuzz tries (now $(TARGET)), for SECONDS=N each (now $(SECONDS))"
 	@echo "  ARGS='...'    more arguments, for example: make test ARGS='-k durable'"
 	@echo "  PYTHON=PATH   the Python to use, 3.11 or newer"
 
@@ -54,6 +57,9 @@ crashes: $(VENV)/.test ## Kill it ROUNDS times in each of seven ways, and lose p
 simulate: $(VENV)/.run ## Play whole installations with all that goes wrong; SEED=n STEPS=m play one run, COUNT=n many (0: until Ctrl-C).
 	$(BIN)/holdfast simulate --seed $(or $(SEED),1) --steps $(or $(STEPS),300) --count $(or $(COUNT),$(if $(SEED),1,20)) --jobs $(JOBS) $(ARGS)
 
+fuzz: $(VENV)/.fuzz ## Fuzz a target, or all, for a time; what breaks one becomes a regression in tests/fuzz/corpus.
+	$(BIN)/python -m tests.fuzz.run '$(TARGET)' '$(SECONDS)'
+
 docs-config: $(VENV)/.run ## Write docs/CONFIGURATION.md and docs/GRIDS.md from their tables.
 	$(BIN)/holdfast config reference > docs/CONFIGURATION.md
 	$(BIN)/holdfast config providers > docs/GRIDS.md
@@ -85,6 +91,11 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/.python
 $(VENV)/.test: requirements/dev.txt requirements/clients.txt $(VENV)/.run
 	@echo "installing checks, the test runner and S3 clients"
 	@$(PIP) -r requirements/clients.txt
+	@touch $@
+
+# The fuzzer that is guided by coverage has wheels for some versions of Python only; make fuzz does without it and says so.
+$(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.test
+	@$(PIP) --only-binary :all: -r requirements/fuzz.txt || true
 	@touch $@
 
 # Microsoft's emulator of Azure Blob Storage, where there is Node.js; without it the tests that need it are skipped and say so.

@@ -347,7 +347,7 @@ def imports_of_test(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def test_versions_are_pinned_without_addresses() -> None:
-    for name in ("run", "dev", "clients"):
+    for name in ("run", "dev", "clients", "fuzz"):
         for line in (ROOT / "requirements" / f"{name}.txt").read_text().splitlines():
             assert re.fullmatch(r"(#.*|-r [a-z]+\.txt|[A-Za-z0-9._-]+==[A-Za-z0-9.]+)?", line), line
 

@@ -18,6 +18,7 @@ from holdfast.config.load import Reading, load, read
 from holdfast.config.notation import (
     DURATION,
     SIZE,
+    SOME_TIME,
     Address,
     Secret,
     Unreadable,
@@ -84,6 +85,18 @@ def test_a_duration_reads_back_as_it_was_shown(total_ms: int) -> None:
     assert round(DURATION.read(show_duration(total_ms / 1000)) * 1000) == total_ms
 
 
+@pytest.mark.parametrize("text", ["36501d", "66666666666666666660m"])
+def test_a_duration_beyond_every_timer_is_refused(text: str) -> None:
+    with pytest.raises(Unreadable, match="longer"):
+        DURATION.read(text)
+
+
+def test_a_time_that_would_be_shown_as_none_is_none() -> None:
+    with pytest.raises(Unreadable):
+        SOME_TIME.read("0.4ms")
+    assert SOME_TIME.read(SOME_TIME.show(SOME_TIME.read("1ms"))) == 0.001
+
+
 @pytest.mark.parametrize("text", [30, "30", "s", "5 weeks", "-1s", "", None, "1S"])
 def test_a_duration_needs_a_number_and_a_known_unit(text: object) -> None:
     with pytest.raises(Unreadable):
@@ -130,6 +143,33 @@ def test_a_secret_may_stand_in_a_variable_or_a_file(tmp_path: Path) -> None:
 def test_a_secret_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(Unreadable):
         read_secret(text, {})
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ('url = "s3://AKID:pass@word@bucket/x"', "keys do not belong in the address"),
+        ('url = "https://AKID:pass@word@s3.example.net"', "//***@s3.example.net"),
+        ('url = "s3://b"\nendpoint = "https://AKID:pass@word@s3.example.net"', "//***@s3.example.net"),
+        ('url = "s3://b"\nproxy = "http://user:pass@word@proxy:3128"', "//***@proxy:3128"),
+    ],
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path, setting: str, told: str) -> None:
+    problem = only(tmp_path, f'[[grid]]\nname = "a"\n{setting}\n')
+    assert told in problem
+    assert "pass" not in problem and "word" not in problem.replace("password", "")
+
+
+# --- files that are hardly settings ---
+
+
+def test_a_home_that_nobody_has_is_told(tmp_path: Path) -> None:
+    assert "no such user" in only(tmp_path, 'data = "~nobody-has-this-name/data"\n')
+
+
+@pytest.mark.parametrize("value", ["[" * 5000 + "]" * 5000, "1" * 5000], ids=["nested", "digits"])
+def test_a_file_beyond_what_python_reads_is_told(tmp_path: Path, value: str) -> None:
+    assert "too long" in only(tmp_path, f"data = {value}\n")
 
 
 # --- defaults and origins ---

@@ -26,6 +26,7 @@ from holdfast.model import (
 )
 from holdfast.wire.parse import encode_token
 from holdfast.wire.render import Reply, render, render_error, render_object
+from holdfast.xml import parse_xml
 from tests.unit.loopback import Loopback, make
 
 AT_MS = 1_767_323_045_000
@@ -558,3 +559,9 @@ def test_whatever_a_client_sent_its_error_is_one_document(resource: str, field: 
     if reply.status != 304:
         assert reply.body.decode().count("<Error>") == 1
         assert reply.body.endswith(b"</Error>")
+        assert parse_xml(reply.body, "Error").get("Code") == code
+
+
+def test_a_message_that_repeats_a_control_character_can_be_read() -> None:
+    body = failed(S3Error("AuthorizationQueryParametersError", 'incorrect date format "\x01\0".')).body
+    assert parse_xml(body, "Error").get("Message") == 'incorrect date format "\ufffd\ufffd".'

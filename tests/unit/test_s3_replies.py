@@ -14,6 +14,7 @@ from holdfast.events import Event, Noted, Teller
 from holdfast.grids.grid import Label
 from holdfast.grids.s3.credentials import Keys
 from holdfast.grids.s3.grid import S3Grid
+from holdfast.grids.s3.replies import date_ms, iso_ms, retry_after_s
 from holdfast.grids.sources import BytesSource
 from holdfast.model import Place, Span
 from holdfast.testing import certificates
@@ -565,6 +566,24 @@ def test_another_region_is_learnt_from_the_refusal() -> None:
     body_got, script = result(get, reply(400, body), reply(200, b"meow", headers=GOOD))
     assert body_got == b"meow"
     assert "/eu-west-9/s3/aws4_request" in script.seen[-1].headers["authorization"]
+
+
+@pytest.mark.parametrize("region", ["evil.example/", "a.b", "x" * 41, "eu\nwest", "@evil"])
+def test_a_region_that_would_choose_the_host_is_not_learnt(region: str) -> None:
+    body = f"<Error><Code>AuthorizationHeaderMalformed</Code><Region>{region}</Region></Error>".encode()
+    found = outcome(get, reply(400, body))
+    assert isinstance(found, Unavailable)
+    assert found.lasting
+
+
+@pytest.mark.parametrize(
+    "text", ["Mon, 01 Jan 0001 00:00:00 -0000", "Fri, 31 Dec 9999 23:59:59 -2359", "Mon, 99 Jan 2026 99:99:99 GMT"]
+)
+def test_a_date_at_the_end_of_time_is_none_or_a_date(text: str) -> None:
+    assert isinstance(date_ms(text), int | None)
+    assert isinstance(retry_after_s({"retry-after": text}, now_ms=0), float | None)
+    for iso in ("0001-01-01T00:00:00", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"):
+        assert isinstance(iso_ms(iso), int | None)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

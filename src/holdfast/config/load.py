@@ -125,6 +125,8 @@ class _Reader:
             self.problem(
                 str(self._file), f"is not TOML: {trouble}.", "Text values stand in quotes; see https://toml.io."
             )
+        except (ValueError, RecursionError):  # Python's limits on the digits of a number, and on nesting.
+            self.problem(str(self._file), "has a number or a list that is too long.", "No setting needs one like it.")
         return {}
 
     def problem(self, where: str, what: str, remedy: str = "") -> None:

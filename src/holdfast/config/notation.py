@@ -28,10 +28,15 @@ _SIZES: Final = {
 }
 _SIZE_MAX: Final = 4096 * 1024 * TIB
 _DURATIONS: Final = {"d": 86_400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
+_DURATION_MAX_S: Final = 36_500 * 86_400
+"""A century. Timers end somewhere, and this is before that."""
+_MOMENT_S: Final = 0.001
+"""Durations are shown to the millisecond, so less than one is none."""
 _AMOUNT: Final = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)\s*", re.ASCII)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 
+_USER: Final = re.compile("//.*@", re.DOTALL)
 _URL: Final = re.compile(
     r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?", re.ASCII
 )
@@ -134,7 +139,12 @@ def _read_path(raw: object) -> Path:
     text = _read_text(raw)
     if not text:
         raise Unreadable("must not be empty.", "Write a path.")
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as trouble:
+        raise Unreadable(
+            f'"{text}": there is no such user, or no home directory.', "Write the whole path."
+        ) from trouble
 
 
 def _read_flag(raw: object) -> bool:
@@ -216,12 +226,15 @@ def _read_duration(raw: object) -> float:
     found = _AMOUNT.fullmatch(raw) if isinstance(raw, str) else None
     if found is None or found[2] not in _DURATIONS:
         raise Unreadable(f"{_told(raw)} is not a duration.", remedy)
-    return float(found[1]) * _DURATIONS[found[2]]
+    delay_s = float(found[1]) * _DURATIONS[found[2]]
+    if delay_s > _DURATION_MAX_S:
+        raise Unreadable(f'"{raw}" is longer than anybody waits.', remedy)
+    return delay_s
 
 
 def _read_positive(raw: object) -> float:
     delay_s = _read_duration(raw)
-    if not delay_s:
+    if delay_s < _MOMENT_S:
         raise Unreadable("no time at all is not possible.", 'Write a longer duration, such as "3s".')
     return delay_s
 
@@ -287,12 +300,17 @@ def _show_secret_text(secret: Secret) -> str:
     return text if not text or text.startswith(("env:", "file:")) else "***"
 
 
+def without_user(text: str) -> str:
+    """An address without the name and the password in it, for messages."""
+    return _USER.sub("//***@", text)
+
+
 def _read_url(raw: object) -> str:
     text = _read_text(raw)
     remedy = 'Write a scheme, a host and, if needed, a port: "https://s3.example.net" or "http://127.0.0.1:9000".'
     found = _URL.fullmatch(text)
     if text and (found is None or (found[1] and int(found[1]) > 65_535)):
-        raise Unreadable(f'"{text}" is not the address of a server.', remedy)
+        raise Unreadable(f'"{without_user(text)}" is not the address of a server.', remedy)
     return text.rstrip("/")
 
 

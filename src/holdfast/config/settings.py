@@ -32,6 +32,7 @@ from holdfast.config.notation import (
     Unreadable,
     choice,
     count,
+    without_user,
 )
 from holdfast.model import Value
 
@@ -59,7 +60,9 @@ def _read_index_url(raw: object) -> str:
     if scheme in ("postgresql", "postgres"):
         raise Unreadable("an index in PostgreSQL is not available yet.", 'Use "sqlite:index.db".')
     if scheme != "sqlite" or not colon or not rest:
-        raise Unreadable(f'"{text}" is not the address of an index.', 'Use "sqlite:FILE", as in "sqlite:index.db".')
+        raise Unreadable(
+            f'"{without_user(text)}" is not the address of an index.', 'Use "sqlite:FILE", as in "sqlite:index.db".'
+        )
     return str(text)
 
 
@@ -74,7 +77,9 @@ def _read_grid_url(raw: object) -> str:
         raise Unreadable(f"the {place} is missing.", remedy)
     if not colon or scheme not in ("folder", "memory", *_REMOTE) or (scheme == "memory" and rest):
         remedy = 'Use "s3://bucket", "azure://container", "gcs://bucket" or "folder:/path".'
-        raise Unreadable(f'"{text}" is not the address of a grid.', remedy)
+        raise Unreadable(f'"{without_user(text)}" is not the address of a grid.', remedy)
+    if scheme in _REMOTE and "@" in rest.removeprefix("//").partition("/")[0]:
+        raise Unreadable("keys do not belong in the address, which is shown.", "Give them as settings of their own.")
     return str(text)
 
 

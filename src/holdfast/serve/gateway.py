@@ -128,9 +128,12 @@ class Gateway:
         if exchange.fault is not None:
             raise exchange.fault
         call.request = request = parse_request(exchange.method, exchange.target, exchange.headers, domain=self._domain)
-        operation = route(request)
-        call.operation = operation.name
-        signed = authenticate(request, secret_of=self._secret_of, region=self._region, now_ms=self._clock.now_ms())
+        try:
+            operation = route(request)
+            call.operation = operation.name
+        finally:
+            # Whoever may not ask hears that and nothing else: its error goes before one of the route.
+            signed = authenticate(request, secret_of=self._secret_of, region=self._region, now_ms=self._clock.now_ms())
         call.access_key = signed.access_key
         if operation.lengthy and not exchange.legacy:
             result, ask = await self._run_patiently(exchange, call, operation, signed)
@@ -225,7 +228,7 @@ class Gateway:
         if exchange.status and not exchange.open:
             exchange.break_off()
             return
-        path = exchange.target.partition(b"?")[0].decode("latin-1") if call.request is None else call.request.path
+        path = _path(exchange, call.request)
         reply = render_error(
             error, request_id=call.id, host_id=self._host_id, resource=path, head=exchange.method == "HEAD"
         )
@@ -238,7 +241,7 @@ class Gateway:
                 request_id=call.id,
                 operation=call.operation,
                 method=exchange.method,
-                path=exchange.target.partition(b"?")[0].decode("latin-1") if request is None else request.path,
+                path=_path(exchange, request),
                 bucket="" if request is None else request.bucket,
                 key="" if request is None else request.key,
                 status=call.status or (_CLIENT_LEFT if exchange.gone else exchange.status),
@@ -251,6 +254,13 @@ class Gateway:
                 detail=call.detail,
             )
         )
+
+
+def _path(exchange: Exchange, request: Request | None) -> str:
+    """The path that was asked for; of a target that is none nothing, as it may have a password in front of its host."""
+    if request is not None:
+        return request.path
+    return exchange.target.partition(b"?")[0].decode("latin-1") if exchange.target[:1] == b"/" else ""
 
 
 async def _close(stream: AsyncIterator[bytes]) -> None:

@@ -170,7 +170,8 @@ class Log:
             request_id=event.request_id,
             client=event.client,
             method=event.method,
-            path=event.path.partition("?")[0],  # A query may be a presigned permission.
+            # A query may be a presigned permission, also one whose question mark was lost.
+            path=event.path.partition("?")[0].partition("X-Amz-Signature=")[0],
             operation=event.operation,
             status=status,
             **fields,

@@ -111,7 +111,7 @@ def render_error(error: S3Error, *, request_id: str, host_id: str, resource: str
     headers.append(XML_TYPE)
     if head:
         return Reply(error.status, headers)
-    content = element("Code", error.code) + element("Message", error.message)
+    content = element("Code", error.code) + element("Message", legible(error.message))
     for name, value in error.fields.items():
         content += element(name, legible(value))
     content += element("Resource", legible(resource)) + element("RequestId", request_id) + element("HostId", host_id)

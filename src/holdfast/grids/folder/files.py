@@ -45,15 +45,23 @@ def etag_of(size_bytes: int, mtime_ns: int) -> str:
 # --- finding ---
 
 
+def strays(folder: bytes, path: bytes) -> bool:
+    """Whether a symbolic link stands where a directory of `path` should be, from that of the bucket on. It may lead anywhere, so
+    it is in the way like a file."""
+    at = len(folder) - 1
+    while at > 0:
+        if os.path.islink(path[:at]):
+            return True
+        at = path.find(b"/", at + 1)
+    return False
+
+
 def _forms(folder: bytes, key: str) -> Iterator[bytes]:
     """Where the object may be, in the order in which to look. The plain form comes again, as the object may
     have moved there while the hard one was looked at; it never moves back without being deleted between."""
-    path = names.plain(key)
-    if path is not None:
-        yield folder + path
-    yield folder + names.hard(key)
-    if path is not None:
-        yield folder + path
+    plain = names.plain(key)
+    paths = [folder + names.hard(key)] if plain is None else [folder + plain, folder + names.hard(key), folder + plain]
+    return (path for path in paths if not strays(folder, path))
 
 
 def open_object(folder: bytes, key: str) -> tuple[int, os.stat_result] | None:
@@ -197,14 +205,14 @@ def publish(dirty: Dirty, root: bytes, bucket: bytes, key: str, staged: bytes) -
     """Make a staged file the object. Raises OSError when nothing was done, Unfinished when it was done in part."""
     folder = root + b"/" + bucket + b"/"
     path = names.plain(key)
-    if path is None or not _move(dirty, root, staged, folder + path):
+    if path is None or strays(folder, folder + path) or not _move(dirty, root, staged, folder + path):
         path = names.hard(key)
-        if not _move(dirty, root, staged, folder + path):
+        if strays(folder, folder + path) or not _move(dirty, root, staged, folder + path):
             raise NotADirectoryError(errno.ENOTDIR, "a file is in the way", os.fsdecode(folder + path))
         return
     if os.path.lexists(folder + names.PRIVATE.encode()):
         try:
-            _remove(dirty, root, folder + names.hard(key))
+            _remove(dirty, folder, folder + names.hard(key))
         except OSError as trouble:
             raise Unfinished from trouble
 
@@ -218,10 +226,10 @@ def delete(dirty: Dirty, root: bytes, bucket: bytes, key: str) -> bool:
     path = names.plain(key)
     gone = False
     if path is None or os.path.lexists(folder + names.PRIVATE.encode()):
-        gone = _remove(dirty, root, folder + names.hard(key))
+        gone = _remove(dirty, folder, folder + names.hard(key))
     if path is not None:
         try:
-            gone = _remove(dirty, root, folder + path) or gone
+            gone = _remove(dirty, folder, folder + path) or gone
         except OSError as trouble:
             if gone:
                 raise Unfinished from trouble
@@ -289,12 +297,15 @@ def _make_folders(dirty: Dirty, root: bytes, path: bytes) -> bool:
     return True  # Others remove what is made here: the caller begins anew, so often and no more.
 
 
-def _remove(dirty: Dirty, root: bytes, path: bytes) -> bool:
-    """Unlink a file and the directories that this leaves empty. True when it was there.
+def _remove(dirty: Dirty, folder: bytes, path: bytes) -> bool:
+    """Unlink a file of a bucket and the directories that this leaves empty. True when it was there.
 
     The lowest directory that is left is named for the flush also when nothing was there: an earlier removal may have lost its
     flush.
     """
+    if strays(folder, path):
+        return False
+    root = os.path.dirname(folder[:-1])
     try:
         os.unlink(path)
         gone = True

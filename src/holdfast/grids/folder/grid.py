@@ -225,7 +225,10 @@ class FolderGrid:
         return self._refuse(place, operation, "not there", Reason.ABSENT)
 
     def _bucket(self, place: Place, operation: str) -> bytes:
-        bucket = place.bucket.encode()
+        try:
+            bucket = place.bucket.encode()
+        except UnicodeEncodeError as trouble:
+            raise self._refuse(place, operation, "the bucket's name is not UTF-8", Reason.INVALID) from trouble
         if not bucket or bucket[0] == 46 or b"/" in bucket or b"\0" in bucket:
             raise self._refuse(place, operation, "the bucket's name can be no directory", Reason.INVALID)
         return self._place.root + b"/" + bucket + b"/"

@@ -60,6 +60,11 @@ class FolderPlace:
 
     def attach(self, known: str) -> str:
         """See `Grid.attach`. Raises GridError and OSError."""
+        for path in (self.private, self.tmp, self._path(_IDENTITY), self._path(_OFFERED)):
+            if os.path.islink(path):
+                raise self._deny(
+                    f"{os.fsdecode(path)} is a symbolic link, which may lead anywhere: put back what was there"
+                )
         taken = self._read(_IDENTITY)
         if taken:
             if not known:

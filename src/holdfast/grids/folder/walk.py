@@ -31,6 +31,7 @@ def walk(folder: bytes, *, prefix: bytes, after: bytes, page: int) -> Iterator[t
         (b"", _FOLDER, folder[:-1], False, _START),
         (b"", _FOLDER, folder + names.PRIVATE.encode(), True, _START),
     ]
+    heap = [] if os.path.islink(folder[:-1]) else [entry for entry in heap if not os.path.islink(entry[2])]
     last: bytes | None = None
     while heap:
         key, kind, path, hard, cut = heapq.heappop(heap)

@@ -17,6 +17,8 @@ _STATUS = re.compile(r"status code: (\d{3})|\(code: (\d{3})\)", re.ASCII)
 _CODE = re.compile(r"<Code>\s*(\w{1,80})\s*</Code>", re.ASCII)
 _MESSAGE = re.compile(r"<Message>\s*([^<\n]{1,300})")
 _CAUSE = re.compile(r'(?:message|error): "([^"\n]{1,200})"')
+_OPAQUE = re.compile(r"(?i:sig(?:nature)?=)[^\s&]+|[A-Za-z0-9+/=_.%-]{40,}", re.ASCII)
+"""What may be a signature or a token that the other side repeats: no word is that long."""
 _CERTIFICATE = re.compile(r"invalid peer certificate: (\w+)|InvalidCertificate\(\s*(\w+)")
 _PART = re.compile(r"Error performing PUT \S*[?&](?:comp=block&|partNumber=)")
 _CAUSES: Final = "\n\nDebug source:"
@@ -58,7 +60,8 @@ def classify(asked: Asked, trouble: Exception, *, place: str) -> GridError:
         message = _MESSAGE.search(told)
         name = code[1] if code is not None else ""
         sent = asked.changes and _PART.search(told) is None
-        return _judge(asked, int(found[1] or found[2]), name, message[1] if message is not None else "", place, sent)
+        words = _OPAQUE.sub("***", message[1]) if message is not None else ""
+        return _judge(asked, int(found[1] or found[2]), name, words, place, sent)
     if isinstance(trouble, ValueError) or "Error parsing Path" in told or "empty path segment" in told:
         detail = "there is an object whose name cannot be listed, which Holdfast never wrote: remove it, or correct url"
         return _unavailable(asked, detail, lasting=True)
@@ -108,7 +111,7 @@ def _no_credentials(asked: Asked, told: str) -> GridError:
 def _silence(asked: Asked, told: str, causes: str) -> GridError:
     """No answer, or not all of it."""
     cause = _CAUSE.search(causes)
-    reason = cause[1] if cause is not None else ""
+    reason = _OPAQUE.sub("***", cause[1]) if cause is not None else ""
     certificate = _CERTIFICATE.search(causes)
     if certificate is not None:
         which = certificate[1] or certificate[2]

@@ -10,6 +10,8 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
+from xml.sax.saxutils import escape
 
 import aiohttp
 from yarl import URL
@@ -40,17 +42,45 @@ class Pieces:
 Body = bytes | Pieces | None
 
 
+class Sealed:
+    """What of a request's headers nobody may read: its signature and its session token. Some servers and proxies repeat in an
+    error what they were sent, and errors are logged and shown."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        proof = headers.get("authorization", "").rpartition("Signature=")[2]
+        token = headers.get("x-amz-security-token", "")
+        written = (proof, token, escape(token), quote(token, safe=""), quote(token, safe="/"))
+        self._values = tuple(filter(None, dict.fromkeys(written)))
+
+    def mask(self, text: str) -> str:
+        """The text without them."""
+        for value in self._values:
+            text = text.replace(value, "***")
+        return text
+
+    def mask_bytes(self, data: bytes) -> bytes:
+        """The same for a body."""
+        for value in self._values:
+            data = data.replace(value.encode(), b"***")
+        return data
+
+
 class Answer:
-    """A reply whose body is still on its way. `close` always."""
+    """A reply whose body is still on its way. `close` always. What it repeats of `sealed` is masked, but in a success that is streamed."""
 
-    __slots__ = ("_asked", "_read", "_response", "headers", "status")
+    __slots__ = ("_asked", "_read", "_response", "_sealed", "headers", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse, asked: Asked) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, asked: Asked, sealed: Sealed) -> None:
         self._response = response
         self._asked = asked
+        self._sealed = sealed
         self._read: bytes | None = None
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
+        if self.status >= 300:
+            self.headers = {name: sealed.mask(value) for name, value in self.headers.items()}
 
     async def body(self) -> bytes:
         """All of it, and the connection given back. Raises GridError."""
@@ -66,10 +96,10 @@ class Answer:
                     raise Corrupt(
                         self._asked.grid, self._asked.operation, f"a reply of more than {S3_REPLY_BYTES} bytes"
                     )
-            self._read = b"".join(pieces)
+            self._read = self._sealed.mask_bytes(b"".join(pieces))
             return self._read
         except (aiohttp.ClientError, OSError) as trouble:
-            raise silence(self._asked, trouble) from trouble
+            raise silence(self._asked, trouble, self._sealed) from trouble
         finally:
             self.close()
 
@@ -79,7 +109,7 @@ class Answer:
             while piece := await self._response.content.read(BLOCK_BYTES):
                 yield piece
         except (aiohttp.ClientError, OSError) as trouble:
-            raise silence(self._asked, trouble) from trouble
+            raise silence(self._asked, trouble, self._sealed) from trouble
 
     def close(self) -> None:
         """Keep the connection when the body was read to its end, else cut it."""
@@ -101,19 +131,20 @@ class Pool:
         """Send a request and return when its reply begins. Raises Unavailable, Uncertain or Corrupt."""
         if self._closed:
             raise Unavailable(asked.grid, asked.operation, "the grid was closed", shielded=True)
+        sealed = Sealed(headers)
         try:
             response = await self._request(method, url, headers, body)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as trouble:
             if method not in ("GET", "HEAD") or isinstance(trouble, aiohttp.ClientConnectorError):
-                raise silence(asked, trouble) from trouble
+                raise silence(asked, trouble, sealed) from trouble
             # The server closed a connection that had been idle just as it was used again. Reading may be repeated.
             try:
                 response = await self._request(method, url, headers, body)
             except (aiohttp.ClientError, OSError) as again:
-                raise silence(asked, again) from again
+                raise silence(asked, again, sealed) from again
         except (aiohttp.ClientError, OSError) as trouble:
-            raise silence(asked, trouble) from trouble
-        return Answer(response, asked)
+            raise silence(asked, trouble, sealed) from trouble
+        return Answer(response, asked, sealed)
 
     async def _request(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> aiohttp.ClientResponse:
         data: object = body
@@ -183,7 +214,7 @@ def _tls_context(tls_ca: Path | None) -> ssl.SSLContext:
     return context
 
 
-def silence(asked: Asked, trouble: Exception) -> GridError:
+def silence(asked: Asked, trouble: Exception, sealed: Sealed) -> GridError:
     """The class of a request that got no reply, or not all of it."""
     if (own := _own(trouble)) is not None:
         return own  # The body's source failed, not the grid.
@@ -218,14 +249,14 @@ def silence(asked: Asked, trouble: Exception) -> GridError:
             return Corrupt(
                 asked.grid,
                 asked.operation,
-                f"the reply is no HTTP: {trouble.message}",
+                f"the reply is no HTTP: {sealed.mask(trouble.message)}",
                 bucket=asked.place.bucket,
                 key=asked.place.key,
             )
         case aiohttp.ClientPayloadError():
-            detail = f"the reply was cut off: {trouble}"
+            detail = f"the reply was cut off: {sealed.mask(str(trouble))}"
         case _:
-            detail = f"the connection broke: {trouble or type(trouble).__name__}"
+            detail = f"the connection broke: {sealed.mask(str(trouble)) or type(trouble).__name__}"
     if asked.changes:
         return Uncertain(asked.grid, asked.operation, detail, bucket=asked.place.bucket, key=asked.place.key)
     return _unavailable(asked, detail)

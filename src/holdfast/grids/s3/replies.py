@@ -159,17 +159,16 @@ def retry_after_s(headers: Mapping[str, str], *, now_ms: int) -> float | None:
 def date_ms(text: str) -> int | None:
     """Milliseconds since the epoch of a date in a header; None when it is none."""
     try:
-        when = email.utils.parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+        return _ms(email.utils.parsedate_to_datetime(text))
+    except (TypeError, ValueError, OverflowError):
         return None
-    return _ms(when)
 
 
 def iso_ms(text: str) -> int | None:
     """Milliseconds since the epoch of a date in a document."""
     try:
         return _ms(datetime.fromisoformat(text))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -9,6 +9,7 @@ Invariant: every request is signed with keys that were valid when it was sent.
 import asyncio
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ from holdfast.signing import EMPTY_SHA256, UNSIGNED_PAYLOAD, canonical_query, en
 Query = Sequence[tuple[str, str]]
 _ELSEWHERE: Final = frozenset({301, 302, 307, 308, 400})
 _REGION_HEADER: Final = "x-amz-bucket-region"
+_REGION: Final = re.compile(r"[A-Za-z0-9-]{1,40}", re.ASCII)
 
 
 class Request(Value, frozen=True):
@@ -164,6 +166,8 @@ class Requester:
         if status not in _ELSEWHERE:
             return False
         region = headers.get(_REGION_HEADER, "") or (tree.get("Region") if tree is not None else "") or ""
+        if not _REGION.fullmatch(region):
+            region = ""  # It becomes a part of a host's name, which whoever answers may not choose.
         location = headers.get("location", "")
         known = self._regions.get(bucket, self._endpoint.region), self._origins.get(bucket, self._endpoint.origin)
         if region:
