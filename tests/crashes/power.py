@@ -17,8 +17,8 @@ from holdfast.grids.folder import FolderGrid
 from holdfast.keepers.sweep import Sweep
 from holdfast.limits import PART_BYTES_MIN
 from holdfast.model import Place
-from holdfast.testing.simulation.disk import Disk
-from holdfast.testing.simulation.volume import Draw, Op
+from holdfast.testing.disk.disk import Disk
+from holdfast.testing.disk.volume import Draw, Op
 from tests.crashes.load import files_of, paths_of
 from tests.engine import BUCKET, Engine, engine
 

@@ -1,7 +1,7 @@
 """Power loss at every flush of one run: what was acknowledged is there, whole, whatever else is lost or torn.
 
 `HOLDFAST_POWER_CUTS=all` cuts at every flush, just before and just after, and between; otherwise a sample is cut. The disk loses
-what POSIX lets it lose, see `holdfast.testing.simulation.volume`.
+what POSIX lets it lose, see `holdfast.testing.disk.volume`.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from holdfast.config.credentials import root_credentials
 from holdfast.grids.folder import FolderGrid, flush
 from holdfast.index import sqlite, sqlite_commit, sqlite_open
 from holdfast.spool.spool import Spool
-from holdfast.testing.simulation.disk import Disk
-from holdfast.testing.simulation.volume import Draw, everything, nothing
+from holdfast.testing.disk.disk import Disk
+from holdfast.testing.disk.volume import Draw, everything, nothing
 from tests.crashes.conftest import SEED
 from tests.crashes.power import Lost, Recording, everything_once
 from tests.crashes.tally import TALLY

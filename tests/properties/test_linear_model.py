@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.model import replace
-from holdfast.testing.simulation.counterexample import check, shrink
-from holdfast.testing.simulation.history import NEVER, Call, History, Outcome, Verb
-from holdfast.testing.simulation.linear import linearizable
+from holdfast.testing.evidence.counterexample import check, shrink
+from holdfast.testing.evidence.history import NEVER, Call, History, Outcome, Verb
+from holdfast.testing.evidence.linear import linearizable
 
 CONTENTS = ["", "a", "b", "c"]
 

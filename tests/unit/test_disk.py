@@ -12,9 +12,9 @@ import apsw
 import pytest
 
 from holdfast.grids.folder import flush as flushing
-from holdfast.testing.simulation.disk import Disk
-from holdfast.testing.simulation.disk_calls import Unrecorded
-from holdfast.testing.simulation.volume import SECTOR_BYTES, Image, everything, nothing
+from holdfast.testing.disk.calls import Unrecorded
+from holdfast.testing.disk.disk import Disk
+from holdfast.testing.disk.volume import SECTOR_BYTES, Image, everything, nothing
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 import pytest
 
-from holdfast.testing.simulation.counterexample import Broken, Violation, check
-from holdfast.testing.simulation.history import Call, History, Outcome, Page, Verb, by_key
-from holdfast.testing.simulation.judge import Sample, bounds, during, final, winners
-from holdfast.testing.simulation.linear import linearizable
+from holdfast.testing.evidence.counterexample import Broken, Violation, check
+from holdfast.testing.evidence.history import Call, History, Outcome, Page, Verb, by_key
+from holdfast.testing.evidence.judge import Sample, bounds, during, final, winners
+from holdfast.testing.evidence.linear import linearizable
 
 OK, REFUSED, UNKNOWN = Outcome
 

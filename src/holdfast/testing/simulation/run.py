@@ -16,7 +16,7 @@ from typing import Final
 
 from holdfast.clock import SystemClock
 from holdfast.model import Value, from_json, to_json
-from holdfast.testing.simulation.judge import bounds, during, winners
+from holdfast.testing.evidence.judge import bounds, during, winners
 from holdfast.testing.simulation.world import World
 
 HASH_SEED: Final = "0"

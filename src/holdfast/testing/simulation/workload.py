@@ -15,9 +15,9 @@ from xml.sax.saxutils import escape
 from holdfast.clock import Clock
 from holdfast.errors import S3Error
 from holdfast.limits import INLINE_BYTES, KIB, PART_BYTES_MIN
+from holdfast.testing.evidence.history import History, Outcome, Page, Verb
 from holdfast.testing.lab.network.client import Client, Keys, Silence
 from holdfast.testing.lab.network.http import Message
-from holdfast.testing.simulation.history import History, Outcome, Page, Verb
 from holdfast.xml import parse_xml
 
 BUCKET: Final = "photos"

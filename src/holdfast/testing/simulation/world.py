@@ -25,10 +25,10 @@ from holdfast.events import BreakerMoved, Event, GridAttempt, GridDemoted, GridM
 from holdfast.grids.grid import Grid
 from holdfast.limits import CONNECTIONS, MIB, REQUESTS
 from holdfast.model import Place, replace
+from holdfast.testing.disk.disk import Disk
+from holdfast.testing.evidence.judge import Sample
 from holdfast.testing.faults import Fault, Kind
 from holdfast.testing.lab.network.client import Client
-from holdfast.testing.simulation.disk import Disk
-from holdfast.testing.simulation.judge import Sample
 from holdfast.testing.simulation.life import LIFE, Life, living
 from holdfast.testing.simulation.loop import SimLoop
 from holdfast.testing.simulation.machine import Lines, Machine, SimClock, simulated

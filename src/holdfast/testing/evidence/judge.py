@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from itertools import pairwise
 
 from holdfast.model import Value
-from holdfast.testing.simulation.counterexample import Broken, Violation, check
-from holdfast.testing.simulation.history import NEVER, Call, Outcome, Verb, by_key
+from holdfast.testing.evidence.counterexample import Broken, Violation, check
+from holdfast.testing.evidence.history import NEVER, Call, Outcome, Verb, by_key
 
 NOBODY = -1
 """The client and the node of the look that ends a history."""

@@ -8,8 +8,8 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 
 from holdfast.model import Value, replace
-from holdfast.testing.simulation.history import NEVER, Call, Outcome
-from holdfast.testing.simulation.linear import Undecided, linearizable
+from holdfast.testing.evidence.history import NEVER, Call, Outcome
+from holdfast.testing.evidence.linear import Undecided, linearizable
 
 Calls = tuple[Call, ...]
 

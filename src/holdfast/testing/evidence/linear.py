@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from holdfast.testing.simulation.history import NEVER, Call, Outcome
+from holdfast.testing.evidence.history import NEVER, Call, Outcome
 
 MAX_CONFIGURATIONS = 2_000_000
 """Of one key. Real histories need about one per call; what needs more than this would take minutes and gigabytes."""

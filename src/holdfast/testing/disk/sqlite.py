@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from holdfast.testing.simulation.volume import Op
+from holdfast.testing.disk.volume import Op
 
 if TYPE_CHECKING:
-    from holdfast.testing.simulation.disk import Disk
+    from holdfast.testing.disk.disk import Disk
 
 _JOURNALS = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_SUPER_JOURNAL
 

@@ -18,9 +18,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from holdfast.testing.simulation.disk_calls import Descriptor, Unrecorded, patched
-from holdfast.testing.simulation.disk_sqlite import registered
-from holdfast.testing.simulation.volume import ROOT, Draw, Image, Inode, Op, Volume
+from holdfast.testing.disk.calls import Descriptor, Unrecorded, patched
+from holdfast.testing.disk.sqlite import registered
+from holdfast.testing.disk.volume import ROOT, Draw, Image, Inode, Op, Volume
 
 SHARED_MEMORY: Final = "-shm"
 

@@ -16,12 +16,12 @@ from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from holdfast.grids.folder import flush
-from holdfast.testing.simulation.volume import Op
+from holdfast.testing.disk.volume import Op
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from holdfast.testing.simulation.disk import Disk
+    from holdfast.testing.disk.disk import Disk
 
 _FICLONE: Final = 0x40049409
 """ioctl_ficlone(2)"""
