@@ -71,6 +71,7 @@ TASKS = {
     "keepers/supervisor.py": "the supervisor",
     "serve/connection.py": "one handler per request, ended by its connection",
     "index/sqlite_commit.py": "the committer, ended by close",
+    "testing/simulation/places.py": "requests that arrive although whoever sent them is dead",
     "testing/simulation/world.py": "processes of a simulation, which can die",
     "grids/s3/deletes.py": "one request for many callers, ended by the last of them or by close",
 }

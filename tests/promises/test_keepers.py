@@ -8,10 +8,11 @@ import pytest
 
 from holdfast.clock import SystemClock
 from holdfast.copies.site import PolicyTerms
-from holdfast.errors import ConfigError
+from holdfast.errors import ConfigError, S3Error
 from holdfast.events import CopySuspected, GridMoved, KeeperFailed, Teller
 from holdfast.grids.folder import FolderGrid
 from holdfast.grids.memory import MemoryGrid
+from holdfast.index.interface import CommitUnknown
 from holdfast.keepers.scrub import Scrub
 from holdfast.keepers.supervisor import Supervisor
 from holdfast.keepers.sweep import Sweep
@@ -252,3 +253,40 @@ def test_a_grid_that_turns_out_to_be_somebody_elses_is_down_and_says_so(tmp_path
             assert seat.reason and "not asked" not in seat.reason
 
     asyncio.run(main())
+
+
+def test_an_index_that_fails_under_several_payments_is_told_in_a_sentence() -> None:
+    """A simulation with disk errors found tracebacks of groups, nested as deep as the task groups were."""
+
+    class Failing:
+        name = "catch-up"
+
+        def __init__(self, trouble: Exception) -> None:
+            self.wake = asyncio.Event()
+            self.trouble = trouble
+
+        async def step(self) -> float:
+            raise self.trouble
+
+        async def close(self) -> None:
+            pass
+
+    def reason(trouble: Exception) -> str:
+        async def main() -> str:
+            told: list[KeeperFailed] = []
+            teller = Teller()
+            teller.subscribe(lambda event: told.append(event) if isinstance(event, KeeperFailed) else None)
+            supervisor = Supervisor([Failing(trouble)], clock=SystemClock(), teller=teller)
+            supervisor.start()
+            while not told:
+                await asyncio.sleep(0)
+            await supervisor.stop()
+            return told[0].reason
+
+        return asyncio.run(main())
+
+    unknown, refusal = CommitUnknown("index: IOError"), S3Error("ServiceUnavailable", detail="index: BusyError")
+    assert reason(unknown) == "index: IOError"
+    assert reason(ExceptionGroup("", [ExceptionGroup("", [unknown, refusal]), refusal])) == "index: IOError"
+    assert reason(ExceptionGroup("", [refusal])).endswith("index: BusyError")
+    assert "Traceback" in reason(ExceptionGroup("", [refusal, KeyError("a bug")])), "a bug is never hidden"

@@ -18,6 +18,8 @@ from holdfast.events import ERRAND, KeeperFailed, Teller
 from holdfast.index.interface import CommitUnknown
 from holdfast.limits import KEEPER_PAUSE_MAX_S, KEEPER_PAUSE_S
 
+_FORESEEN = (ConfigError, S3Error, CommitUnknown)
+
 
 class Keeper(Protocol):
     """One background worker."""
@@ -69,28 +71,28 @@ class Supervisor:
             try:
                 delay_s = await keeper.step()
                 failures = 0
-            except ConfigError as trouble:
+            except Exception as trouble:  # noqa: BLE001 - the supervisor's frame: a keeper's bug must not end keeping
                 failures += 1
-                delay_s = KEEPER_PAUSE_MAX_S
-                self._teller.tell(KeeperFailed(keeper.name, str(trouble)))
-            except S3Error as trouble:
-                failures += 1
-                delay_s = _pause(failures)
-                self._teller.tell(KeeperFailed(keeper.name, f"{trouble} {trouble.detail}".strip()))
-            except CommitUnknown as trouble:  # Whatever happened, the next look at the index tells.
-                failures += 1
-                delay_s = _pause(failures)
-                self._teller.tell(KeeperFailed(keeper.name, str(trouble)))
-            except Exception:  # noqa: BLE001 - the supervisor's frame: a keeper's bug must not end keeping
-                failures += 1
-                delay_s = _pause(failures)
-                self._teller.tell(KeeperFailed(keeper.name, traceback.format_exc()))
+                delay_s = KEEPER_PAUSE_MAX_S if isinstance(trouble, ConfigError) else _pause(failures)
+                self._teller.tell(KeeperFailed(keeper.name, _reason(trouble)))
             # A keeper that always has work, or is always woken, must not keep the event loop to itself.
             await asyncio.sleep(0)
             if delay_s > 0:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(delay_s):
                         await keeper.wake.wait()
+
+
+def _reason(trouble: Exception) -> str:
+    """A sentence for what is foreseen, such as an index that cannot answer now, also when several parts of a step met it; a
+    traceback for what is not."""
+    while isinstance(trouble, ExceptionGroup) and trouble.split(_FORESEEN)[1] is None:
+        trouble = trouble.exceptions[0]
+    if isinstance(trouble, S3Error):
+        return f"{trouble} {trouble.detail}".strip()
+    if isinstance(trouble, _FORESEEN):
+        return str(trouble)
+    return "".join(traceback.format_exception(trouble))
 
 
 def _pause(failures: int) -> float:

@@ -9,8 +9,8 @@ import asyncio
 import copy
 import random
 import zlib
-from collections.abc import AsyncIterator, Callable
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, TypeVar
 
 from holdfast.clock import Clock
 from holdfast.errors import Unavailable
@@ -18,6 +18,9 @@ from holdfast.grids.grid import Download, Held, Label, Source, Staged
 from holdfast.grids.memory import MemoryGrid
 from holdfast.model import Place, Span
 from holdfast.testing.faults import Fault, FaultGrid
+from holdfast.testing.simulation.life import living
+
+T = TypeVar("T")
 
 _BYTES_PER_S: Final = 50e6
 _KEYS: Final = 10_000
@@ -36,6 +39,8 @@ class Provider:
         self.latency_s = 0.004 + 0.03 * dice.random()
         self.unreachable = 0.0
         """The share of keys that nobody can read or write."""
+        self.sent: set[asyncio.Task[Any]] = set()
+        """Changes on their way, which happen whatever becomes of whoever asked for them."""
         self._shown: MemoryGrid | None = None
         self._faults: dict[tuple[str, tuple[str, ...]], Fault] = {}
         self._ways: dict[str, FaultGrid] = {}
@@ -72,6 +77,11 @@ class Provider:
         for way in self._ways.values():
             way.heal()
             await way.land(late_s)
+
+    def received(self, sent: "asyncio.Task[Any]") -> None:
+        """A change has happened, or was refused."""
+        self.sent.discard(sent)
+        sent.exception()  # Seen, also when nobody waits for it any more.
 
     async def land(self, late_s: float) -> None:
         """What was late for less than this happens now."""
@@ -122,6 +132,23 @@ class Remote:
         self._provider.tell(f"{self._node} {operation} {self.name} {place.bucket}/{place.key}")
         return self._provider.memory
 
+    async def _change(self, operation: str, place: Place, act: Callable[[MemoryGrid], Awaitable[T]]) -> T:
+        """A change that may happen although whoever asked for it gave up, or died."""
+
+        async def arrive() -> T:
+            return await act(await self._go(operation, place))
+
+        if self._provider.dice.random() < 0.5:
+            done = await arrive()
+        else:
+            with living(None):
+                sent = asyncio.create_task(arrive())
+            self._provider.sent.add(sent)
+            sent.add_done_callback(self._provider.received)
+            done = await asyncio.shield(sent)
+        await self._travel()
+        return done
+
     async def attach(self, known: str) -> str:
         identity = await (await self._go("attach", Place("", ""))).attach(known)
         await self._travel()
@@ -134,9 +161,7 @@ class Remote:
         return staged
 
     async def publish(self, staged: Staged) -> str:
-        etag = await (await self._go("publish", staged.place)).publish(staged)
-        await self._travel()
-        return etag
+        return await self._change("publish", staged.place, lambda memory: memory.publish(staged))
 
     async def discard(self, staged: Staged) -> None:
         await (await self._go("discard", staged.place)).discard(staged)
@@ -154,8 +179,7 @@ class Remote:
         return held
 
     async def delete(self, place: Place) -> None:
-        await (await self._go("delete", place)).delete(place)
-        await self._travel()
+        await self._change("delete", place, lambda memory: memory.delete(place))
 
     async def list(self, bucket: str, *, prefix: str = "", after: str = "", limit: int = 1000) -> tuple[Held, ...]:
         await self._go("list", Place(bucket, prefix))
@@ -164,9 +188,9 @@ class Remote:
         return page
 
     async def copy(self, source: Place, target: Place, *, if_match: str, label: Label) -> str:
-        etag = await (await self._go("copy", target)).copy(source, target, if_match=if_match, label=label)
-        await self._travel()
-        return etag
+        return await self._change(
+            "copy", target, lambda memory: memory.copy(source, target, if_match=if_match, label=label)
+        )
 
     async def close(self) -> None:
         """Nothing to let go of."""
