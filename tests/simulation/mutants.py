@@ -54,13 +54,13 @@ class Mutant(NamedTuple):
     plant: Callable[[Act], AbstractContextManager[None]]
     seed: int
     """The first from 1 on that finds it."""
-    steps: int = 150
+    steps: int = 100
 
 
 MUTANTS: Final[dict[str, Mutant]] = {}
 
 
-def _mutant(promise: str, told: str, seed: int, steps: int = 150) -> Callable[[Any], Any]:
+def _mutant(promise: str, told: str, seed: int, steps: int = 100) -> Callable[[Any], Any]:
     def add(plant: Callable[[Act], Iterator[None]]) -> Callable[[Act], Iterator[None]]:
         name = plant.__name__.removeprefix("_").replace("_", " ")
         MUTANTS[name] = Mutant(promise, told, contextmanager(plant), seed, steps)

@@ -107,7 +107,9 @@ class Terms(Value, frozen=True):
     clients: int
     keys: tuple[str, ...]
     pace_s: float
-    """Between two requests of a client, in the mean."""
+    """Between two requests of a client that does not hurry, in the mean."""
+    hurry: float
+    """The share of requests that follow at once on the one before."""
     horizon_s: float
     """About how long the clients ask."""
     correlated: bool
@@ -135,20 +137,22 @@ def draw_terms(dice: random.Random, steps: int) -> Terms:
     providers = ("alpha", "beta", "gamma")[: dice.choice((1, 2, 2, 2, 3))]
     folders = ("disk",) if len(providers) < 2 or dice.random() < 0.3 else ()
     clients = dice.randint(2, 8)
-    horizon_s = math.exp(dice.uniform(math.log(300), math.log(4 * 3600)))
+    horizon_s = math.exp(dice.uniform(math.log(120), math.log(120 + 24 * steps)))
+    hurry = dice.choice((0.3, 0.6, 0.9))
     return Terms(
         nodes=("one", "two", "three")[: dice.choice((1, 2, 2, 3))],
         providers=providers,
         folders=folders,
         ack=dice.choice((0, 1, 1, 2)),
-        accept=dice.random() < 0.75,
+        accept=dice.random() < 0.6,
         inline_bytes=dice.choice((0, 20_000, 1 << 30)),
         spool_bytes=dice.choice((8 * MIB, 64 * MIB, 1 << 30)),
         cache_bytes=dice.choice((0, 4 * MIB, 1 << 30)),
-        scrub_s=600.0,
+        scrub_s=dice.choice((120.0, 600.0)),
         clients=clients,
-        keys=tuple(f"{dice.choice(('a', 'b/c', 'ü'))}/{number}" for number in range(dice.randint(3, 24))),
-        pace_s=horizon_s * clients / steps / 0.7,
+        keys=tuple(f"{dice.choice(('a', 'b/c', 'ü'))}/{number}" for number in range(dice.choice((1, 2, 4, 8, 16, 24)))),
+        pace_s=horizon_s * clients / steps / (1 - hurry),
+        hurry=hurry,
         horizon_s=horizon_s,
         correlated=dice.random() < 0.5,
     )
@@ -211,7 +215,7 @@ def draw_plan(
             dice.choice(list(nodes)),
             dice.random() * horizon_s,
             min(0.2, dice.expovariate(15)) * horizon_s,
-            dice.choice((0, 0, dice.randint(1, 60))),
+            dice.choice((0, dice.randint(1, 60), dice.randint(1, 60))),
         )
         for _ in range(dice.randint(0, 7))
     ]

@@ -89,8 +89,9 @@ class World:
         self._disk_dice = random.Random(f"{seed}/disk")
         clock = SimClock(Machine(self.loop, random.Random(0)), f"{seed}/clients")
         self.crowd = Crowd(
-            self.loop.time, dice=random.Random(f"{seed}/clients"), clock=clock, keys=terms.keys, pace_s=terms.pace_s
-        )
+            self.loop.time, dice=random.Random(f"{seed}/clients"), clock=clock, keys=terms.keys, pace_s=terms.pace_s,
+            hurry=terms.hurry, acknowledged=self._acknowledged,
+        )  # fmt: skip
 
     def trace(self, line: str) -> None:
         """Something happened; part of what must be the same in every run of this seed."""
@@ -453,6 +454,13 @@ class World:
             raise OSError(errno.EIO, "simulated: input/output error", path)
 
     # --- bounds ---
+
+    def _acknowledged(self, key: str, body: bytes) -> str:
+        """What is wrong when this write was acknowledged just now: under a policy that refuses outages its grids hold it."""
+        if self.terms.accept or self.plan.lies:
+            return ""
+        holding = len(self.terms.folders) + sum(provider.holds(key, body) for provider in self.providers.values())
+        return f"acknowledged with {holding} grids of {self.terms.ack}" if holding < self.terms.ack else ""
 
     async def _watch(self, over: asyncio.Event) -> None:
         """Look at what has limits."""
