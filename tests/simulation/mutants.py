@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
@@ -521,42 +522,50 @@ def is_found(name: str, verdict: Verdict) -> bool:
 
 
 def _played(name: str, seeds: Sequence[int], steps: int) -> Iterator[Verdict]:
-    return play_all(map(str, seeds), steps, play=lambda seed, steps: play_mutant(name, seed, steps))
+    """Without a name: as the product is."""
+    playing = partial(play_mutant, name) if name else play
+    return play_all(map(str, seeds), steps, play=playing)
 
 
-def main(arguments: Sequence[str]) -> int:
+def _search(name: str, seeds: range, steps: int) -> int | None:
+    """The first of these seeds that finds a mutant, and nothing without it; says what it told."""
+    for verdict in _played(name, seeds, steps):
+        if is_found(name, verdict) and not any(honest.broken for honest in _played("", [int(verdict.seed)], steps)):
+            acted = verdict.troubles[name]
+            told = next(line for line in verdict.broken if re.search(MUTANTS[name].told, line))
+            print(f"{name}: {verdict.seed} ({verdict.elapsed_s:.1f} s, acted {acted}x): {told[-200:]}", flush=True)
+            return int(verdict.seed)
+        if verdict.broken:
+            print(f"{name}: seed {verdict.seed} is red for another reason: {verdict.broken[0][-400:]}", flush=True)
+    print(f"{name}: survived seeds {seeds.start} to {seeds.stop - 1} with {steps} steps", flush=True)
+    return None
+
+
+def _replay(names: Sequence[str], *, honest: bool) -> None:
+    """Each on its seed, and without any (`honest`); one line of JSON each."""
+    runs = [(name, MUTANTS[name].seed, MUTANTS[name].steps) for name in names]
+    if honest:
+        runs += sorted({("", seed, steps) for _, seed, steps in runs})
+    for name, seed, steps in runs:
+        for verdict in _played(name, [seed], steps):
+            print(json.dumps({"name": name, "steps": steps, "verdict": json.loads(to_json(verdict))}), flush=True)
+
+
+def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants")
-    parser.add_argument("names", nargs="*", help="mutants, or beginnings of their names; none: all")
-    parser.add_argument("--search", action="store_true", help="find the first seed of each")
-    parser.add_argument("--first", type=int, default=1)
-    parser.add_argument("--count", type=int, default=40)
-    parser.add_argument("--steps", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="one verdict a line")
+    parser.add_argument("names", nargs="*", help="mutants, or how their names begin; none: all")
+    parser.add_argument("--search", action="store_true", help="look for the first seed of each, and print it")
+    parser.add_argument("--first", type=int, default=1, help="the first seed of a search")
+    parser.add_argument("--count", type=int, default=20, help="how many seeds a search takes")
+    parser.add_argument("--steps", type=int, default=0, help="of a search")
+    parser.add_argument("--honest", action="store_true", help="play the seeds without a mutant, too")
     asked = parser.parse_args(arguments)
     names = [name for name in MUTANTS if not asked.names or any(name.startswith(some) for some in asked.names)]
-    missed = 0
+    if not asked.search:
+        _replay(names, honest=asked.honest)
+        return
     for name in names:
-        mutant = MUTANTS[name]
-        steps = asked.steps or mutant.steps
-        seeds = range(asked.first, asked.first + asked.count) if asked.search else (mutant.seed,)
-        found = False
-        for verdict in _played(name, seeds, steps):
-            found = is_found(name, verdict)
-            if asked.json:
-                print(json.dumps({"name": name, "found": found, "verdict": json.loads(to_json(verdict))}), flush=True)
-            elif found or verdict.broken:
-                print(
-                    f"{name}: {'found' if found else 'RED FOR ANOTHER REASON'} by seed {verdict.seed} with {steps} steps in "
-                    f"{verdict.elapsed_s:.1f} s, acted {verdict.troubles.get(name, 0)}x: {verdict.broken[0][-300:]}",
-                    flush=True,
-                )
-            if found:
-                break
-        if not found:
-            missed += 1
-            if not asked.json:
-                print(f"{name}: SURVIVED {len(seeds)} seeds with {steps} steps", flush=True)
-    return 1 if missed else 0
+        _search(name, range(asked.first, asked.first + asked.count), asked.steps or MUTANTS[name].steps)
 
 
 if __name__ == "__main__":
@@ -566,6 +575,4 @@ if __name__ == "__main__":
             [sys.executable, "-m", "tests.simulation.mutants", *sys.argv[1:]],
             os.environ | {"PYTHONHASHSEED": HASH_SEED},
         )
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    os._exit(code)  # See `play`.
+    main(sys.argv[1:])

@@ -36,8 +36,8 @@ from holdfast.testing.simulation.places import Provider
 from holdfast.testing.simulation.plan import ALL, LATE_S, Episode, Mishap, Plan, Terms, draw_plan, draw_terms
 from holdfast.testing.simulation.workload import BUCKET, KEYS, PORT, Crowd
 
-_PATIENCE_S: Final = 4 * 3600.0
-"""So long after the last trouble everything must be paid."""
+_PATIENCE_S: Final = 1800.0
+"""So long after the last trouble everything must be paid: six times the longest pause of anything."""
 _LOOK_S: Final = 10.0
 _RESTART_S: Final = 2.0
 _LAND_S: Final = 5.0
@@ -173,7 +173,7 @@ class World:
         until_s = self.loop.time() + _PATIENCE_S
         while await self._unsettled(client):
             if self.loop.time() > until_s:
-                self.wrong.append(f"not converged in {_PATIENCE_S / 3600:.0f} h: {await self._unsettled(client)}")
+                self.wrong.append(f"not converged in {_PATIENCE_S / 60:.0f} min: {await self._unsettled(client)}")
                 return
             await asyncio.sleep(_LOOK_S)
 
