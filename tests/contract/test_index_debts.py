@@ -289,7 +289,9 @@ def test_a_debt_put_off_by_a_clock_that_was_put_back_since_is_due(run: Run) -> N
             grid, holder="me", now_ms=bench.now_ms, lease_until_ms=bench.now_ms + LEASE_MS, limit=10
         )
         assert {debt.key for debt in debts} == {"put off", "leased"}
-        assert all(0 < debt.doubt_ms <= bench.now_ms for debt in debts), "and what is in doubt is not in doubt for a day"
+        assert all(0 < debt.doubt_ms <= bench.now_ms for debt in debts), (
+            "and what is in doubt is not in doubt for a day"
+        )
 
     run(scenario)
 

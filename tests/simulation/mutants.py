@@ -26,7 +26,16 @@ from holdfast.errors import S3Error
 from holdfast.grids.folder import flush
 from holdfast.grids.grid import Label
 from holdfast.grids.sources import BytesSource
-from holdfast.index import sqlite, sqlite_debts, sqlite_grids, sqlite_objects, sqlite_open, sqlite_scan, sqlite_uploads
+from holdfast.index import (
+    sqlite,
+    sqlite_debts,
+    sqlite_grids,
+    sqlite_objects,
+    sqlite_open,
+    sqlite_owe,
+    sqlite_scan,
+    sqlite_uploads,
+)
 from holdfast.index.interface import Delay, NewVersion, Payment, SpoolFile
 from holdfast.index.sqlite_commit import Committer, _settle
 from holdfast.keepers import catchup
@@ -239,9 +248,7 @@ def _spool_file_released_when_one_grid_holds_it(act: Act) -> Iterator[None]:
     def early(batch: Any, lease: Any, debt: Any, etag: str | None, wanted: Any) -> Any:
         released = confirm(batch, lease, debt, etag, wanted)
         key = debt.key.encode()
-        owner = batch.execute(
-            "SELECT spool FROM object WHERE bucket = ? AND key = ?", (lease.bucket, key)
-        ).get
+        owner = batch.execute("SELECT spool FROM object WHERE bucket = ? AND key = ?", (lease.bucket, key)).get
         if owner:
             act()
             released += sqlite_objects.release(batch, owner)
@@ -280,9 +287,9 @@ def _tombstone_dropped_early(act: Act) -> Iterator[None]:
     def early(batch: Any, lease: Any, debt: Any, etag: str | None, wanted: Any) -> Any:
         released = confirm(batch, lease, debt, etag, wanted)
         if debt.version is None:
-            for other in sqlite_debts.owed(batch, lease.seq):
+            for other in sqlite_owe.owed(batch, lease.seq):
                 act()
-                sqlite_debts.drop_debt(batch, lease.seq, other.grid, other.size)
+                sqlite_owe.drop_debt(batch, lease.seq, other.grid, other.size)
             sqlite_objects.end_tombstone(batch, lease.bucket, debt.key.encode())
         return released
 
@@ -321,7 +328,7 @@ def _uncertain_change_forgotten(act: Act) -> Iterator[None]:
 
 @_mutant("Every grid of the policy is owed a write.", GRID, 1)
 def _debt_of_one_grid_not_recorded(act: Act) -> Iterator[None]:
-    owe = sqlite_objects.owe_anew
+    owe = sqlite_owe.owe_anew
 
     def fewer(batch: Any, bucket: int, key: bytes, seq: int, size: int, grids: Any, *rest: Any, **named: Any) -> Any:
         grids = sorted(grids)
@@ -347,10 +354,10 @@ def _deletion_not_owed_to_grids_that_are_down(act: Act) -> Iterator[None]:
     def fewer(batch: Any, bucket: int, ask: Any, *rest: Any) -> Any:
         outcome = one(batch, bucket, ask, *rest)
         seq = sqlite_objects._last(batch, bucket, ask.key.encode(), None)
-        for debt in sqlite_objects.owed(batch, seq) if seq else ():
+        for debt in sqlite_owe.owed(batch, seq) if seq else ():
             if debt.grid not in up[0]:
                 act()
-                sqlite_debts.drop_debt(batch, seq, debt.grid, debt.size)
+                sqlite_owe.drop_debt(batch, seq, debt.grid, debt.size)
         return outcome
 
     with _instead(delete, "_delete", noted), _instead(sqlite_objects, "_delete_one", fewer):
@@ -359,7 +366,9 @@ def _deletion_not_owed_to_grids_that_are_down(act: Act) -> Iterator[None]:
 
 @_mutant("While a lease runs nobody else pays the debt.", GRID, 1)
 def _lease_not_looked_at(act: Act) -> Iterator[None]:
-    queries = {pick: query.replace("due_ms <= ?2", "due_ms <= ?2 + 1000000000") for pick, query in sqlite_debts.DUE.items()}
+    queries = {
+        pick: query.replace("due_ms <= ?2", "due_ms <= ?2 + 1000000000") for pick, query in sqlite_debts.DUE.items()
+    }
     assert all(query != sqlite_debts.DUE[pick] for pick, query in queries.items())
     take = sqlite_debts._take
 
@@ -405,13 +414,10 @@ def _wrong_copy_not_owed(act: Act) -> Iterator[None]:
 
 @_mutant("Every block is checked before it is sent.", r"bytes that are not", 1)
 def _blocks_not_verified(act: Act) -> Iterator[None]:
-    crc32c = searching.crc32c
-
     def never_wrong(data: Any) -> Any:
         act()
         return _Always()
 
-    assert crc32c(b"") == 0
     with _instead(searching, "crc32c", never_wrong):
         yield
 

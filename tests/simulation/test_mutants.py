@@ -17,7 +17,7 @@ Played = dict[tuple[str, int, int], Verdict]
 @pytest.fixture(scope="module")
 def played() -> Played:
     """All of them on their seeds, and their seeds without them."""
-    done = run("-m", "tests.simulation.mutants", "--json", "--honest")
+    done = run("-m", "tests.simulation.mutants", "--honest")
     said: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     assert said, done.stderr
     verdicts = verdicts_of(one["verdict"] for one in said)
