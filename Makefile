@@ -4,19 +4,21 @@ PYTHON ?= python3
 DATA ?= ./data
 JOBS ?= 2
 ARGS ?=
+ROUNDS ?= 60
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench demo outages simulate docs-config clean
+.PHONY: help run test check format bench demo outages crashes simulate docs-config clean
 
 help: ## Say what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  DATA=DIR      where make run keeps its data (now $(DATA))"
 	@echo "  JOBS=N        processes of make test (now $(JOBS))"
+	@echo "  ROUNDS=N      rounds of make crashes (now $(ROUNDS))"
 	@echo "  ARGS='...'    more arguments, for example: make test ARGS='-k durable'"
 	@echo "  PYTHON=PATH   the Python to use, 3.11 or newer"
 
@@ -44,6 +46,10 @@ demo: $(VENV)/.run ## Show what happens when a provider dies: under a minute, no
 
 outages: $(VENV)/.test ## Play every outage and write docs/outages.md and .svg (three quarters of an hour); ARGS='refused slow' plays some, ARGS=--list shows them.
 	$(BIN)/holdfast lab $(or $(ARGS),--write docs)
+
+crashes: $(VENV)/.test ## Kill it ROUNDS times in each of seven ways, and lose power at every flush of three runs (60: about an hour).
+	HOLDFAST_CRASH_ROUNDS=$(ROUNDS) HOLDFAST_POWER_CUTS=all \
+	    $(BIN)/python -m pytest -q --timeout 0 tests/crashes/test_kill9.py tests/crashes/test_power.py $(ARGS)
 
 simulate: $(VENV)/.run ## Play whole installations with all that goes wrong; SEED=n STEPS=m play one run, COUNT=n many (0: until Ctrl-C).
 	$(BIN)/holdfast simulate --seed $(or $(SEED),1) --steps $(or $(STEPS),300) --count $(or $(COUNT),$(if $(SEED),1,20)) --jobs $(JOBS) $(ARGS)

@@ -23,7 +23,7 @@ LEVELS: list[set[str]] = [
     {"grids"},
     {"health"},
     {"proof"},
-    {"model", "s3", "errors", "clock", "limits", "events", "digests", "signing", "xml", "crew", "config"},
+    {"model", "s3", "errors", "clock", "limits", "events", "digests", "signing", "xml", "crew", "folders", "config"},
 ]
 """Rooms from top to bottom. A room imports itself and what is below it; the floor may import the floor."""
 FLOOR = LEVELS[-1]
@@ -77,7 +77,7 @@ TASKS = {
 }
 """Modules that may start a task outside a TaskGroup, and why."""
 ROOM_SIZE = 12
-ROOMS_ALLOWED = {"index": 13, "wire": 13, "s3": 13, "cli": 13, "simulation": 16}
+ROOMS_ALLOWED = {"index": 13, "wire": 13, "s3": 13, "cli": 13, "simulation": 18}
 """The SQLite engine, S3's many requests and replies, its side as a client, a command each, the simulator: each one idea, in small files."""
 MODULE_LINES = 500
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "manager", "misc"}

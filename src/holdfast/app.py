@@ -26,6 +26,7 @@ from holdfast.config.settings import STANDARD, GridSettings, Settings
 from holdfast.copies.site import PolicyTerms, Seat, Site
 from holdfast.errors import ConfigError
 from holdfast.events import Noted, Teller
+from holdfast.folders import make_folder
 from holdfast.grids.folder import FolderGrid
 from holdfast.grids.grid import Grid
 from holdfast.grids.memory import MemoryGrid
@@ -134,7 +135,7 @@ def _url(sockets: list[socket.socket], scheme: str) -> str:
 def _lock(run: Path) -> Iterator[None]:
     """Be the only `serve` on this data directory. Workers inherit the lock, so it lasts as long as any of them."""
     try:
-        run.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(run, 0o700)
         descriptor = os.open(run / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as trouble:
         what = f"{trouble.filename or run}: {trouble.strerror}."

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.crashes.tally import TALLY
+
 SEED = os.environ.get("HOLDFAST_CRASH_SEED") or secrets.token_hex(4)
 """Decides what clients do and when processes die. How these fall together is the machine's affair."""
 
@@ -19,6 +21,12 @@ def _nothing_of_this_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Nothing where xdist runs the tests: then what was done is known in other processes."""
+    if TALLY.kills or TALLY.cuts:
+        terminalreporter.write_line(TALLY.line())
 
 
 @pytest.fixture

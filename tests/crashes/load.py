@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 
 from holdfast.grids import names
 from tests.crashes.server import until
+from tests.crashes.tally import TALLY
 
 BUCKET: Final = "crashes"
 KIB: Final = 1024
@@ -146,8 +147,13 @@ class Hand:
 
     def check(self, s3: Any) -> dict[str, State]:
         """See every key, each in a state that it may be in. Returns those that are objects."""
-        for key in self.fates:
-            self._see(s3, key)
+        for key, fate in self.fates.items():
+            TALLY.checked += fate.promised
+            try:
+                self._see(s3, key)
+            except AssertionError:
+                TALLY.lost += fate.promised
+                raise
         return {key: fate.sure for key, fate in self.fates.items() if fate.sure is not None}
 
     # --- what it does ---
@@ -332,22 +338,22 @@ class Crowd:
         return count
 
 
-def paths_of(root: Path) -> Iterator[tuple[str, Path]]:
-    """The plain files of the bucket in a folder grid, each with its key."""
-    bucket = root / BUCKET
-    for folder, _, files in os.walk(bucket):
+def paths_of(root: Path, bucket: str = BUCKET) -> Iterator[tuple[str, Path]]:
+    """The plain files of a bucket in a folder grid, each with its key."""
+    top = root / bucket
+    for folder, _, files in os.walk(top):
         for name in files:
             path = Path(folder, name)
-            relative = path.relative_to(bucket).as_posix()
+            relative = path.relative_to(top).as_posix()
             hard = relative.startswith(f"{names.PRIVATE}/")
             yield names.key_of(relative.encode()) if hard else relative, path
 
 
-def files_of(root: Path) -> dict[str, Path]:
+def files_of(root: Path, bucket: str = BUCKET) -> dict[str, Path]:
     """The objects by key. A crash may leave both forms of one: then the plain one is the object."""
     found: dict[str, Path] = {}
-    for key, path in paths_of(root):
-        if key not in found or path.relative_to(root / BUCKET).parts[0] != names.PRIVATE:
+    for key, path in paths_of(root, bucket):
+        if key not in found or path.relative_to(root / bucket).parts[0] != names.PRIVATE:
             found[key] = path
     return found
 

@@ -19,6 +19,8 @@ from typing import Any, Final
 import boto3
 import botocore.config
 
+from tests.crashes.tally import TALLY
+
 ACCESS_KEY: Final = "crashes-access"
 SECRET_KEY: Final = "crashes-secret-key"
 REGION: Final = "us-east-1"
@@ -67,6 +69,7 @@ class Server:
                 [str(Path(sys.executable).with_name("holdfast")), "serve", "--config", str(self._config)],
                 env={
                     "PATH": os.environ.get("PATH", os.defpath),
+                    "PYTHONPATH": os.environ.get("PYTHONPATH", ""),  # The same sources as these tests.
                     "HOLDFAST_ACCESS_KEY": ACCESS_KEY,
                     "HOLDFAST_SECRET_KEY": SECRET_KEY,
                 },
@@ -111,7 +114,13 @@ class Server:
         """End all of its processes with SIGKILL."""
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGKILL)
+        TALLY.kills += 1
         self._process.wait(_END_S)
+
+    def kill_one(self, pid: int) -> None:
+        """End one of its processes with SIGKILL."""
+        os.kill(pid, signal.SIGKILL)
+        TALLY.kills += 1
 
     def stop(self) -> int:
         """Ask it to end, and return its exit code."""

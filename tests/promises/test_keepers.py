@@ -273,15 +273,14 @@ def test_an_index_that_fails_under_several_payments_is_told_in_a_sentence() -> N
 
     def reason(trouble: Exception) -> str:
         async def main() -> str:
-            told: list[KeeperFailed] = []
+            told: asyncio.Queue[KeeperFailed] = asyncio.Queue()
             teller = Teller()
-            teller.subscribe(lambda event: told.append(event) if isinstance(event, KeeperFailed) else None)
+            teller.subscribe(lambda event: told.put_nowait(event) if isinstance(event, KeeperFailed) else None)
             supervisor = Supervisor([Failing(trouble)], clock=SystemClock(), teller=teller)
             supervisor.start()
-            while not told:
-                await asyncio.sleep(0)
+            failed = await told.get()
             await supervisor.stop()
-            return told[0].reason
+            return failed.reason
 
         return asyncio.run(main())
 

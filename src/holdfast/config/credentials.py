@@ -15,6 +15,7 @@ from typing import Final
 from holdfast.clock import Clock
 from holdfast.config.notation import Secret, Unreadable, read_secret
 from holdfast.errors import ConfigError
+from holdfast.folders import flush_folder, make_folder
 from holdfast.model import Value
 
 _SECRET_LENGTH_MIN: Final = 8
@@ -97,7 +98,7 @@ def _generate(path: Path, clock: Clock) -> Credentials:
     )
     draft = path.with_name(f".{path.name}.{clock.token(8).hex()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         _write_private(draft, text.encode())
         try:
             os.link(draft, path)  # Unlike a rename it never replaces what another process just wrote.
@@ -107,7 +108,7 @@ def _generate(path: Path, clock: Clock) -> Credentials:
             return kept
         finally:
             os.unlink(draft)
-        _sync_directory(path.parent)
+        flush_folder(path.parent)
     except OSError as trouble:
         what = f"cannot be written: {trouble.strerror}."
         raise ConfigError(str(path), what, "Check the data directory, or set HOLDFAST_ACCESS_KEY.") from trouble
@@ -118,14 +119,6 @@ def _write_private(path: Path, data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

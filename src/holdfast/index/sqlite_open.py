@@ -14,6 +14,7 @@ from pathlib import Path
 import apsw
 
 from holdfast.errors import ConfigError, S3Error
+from holdfast.folders import flush_folder
 from holdfast.index.schema import APPLICATION_ID, STEPS
 from holdfast.limits import (
     INDEX_BUSY_MS,
@@ -76,7 +77,7 @@ def prepare(path: Path, lock: int) -> None:
                 _migrate(path, connection)
             finally:
                 connection.close()
-        _sync_directory(path.parent)
+        flush_folder(path.parent)
     finally:
         fcntl.flock(lock, fcntl.LOCK_UN)
 
@@ -158,11 +159,3 @@ def _refusals(path: Path) -> Iterator[None]:
             f"another program keeps it locked ({trouble}).",
             "Close SQLite shells and backup tools that have it open.",
         ) from trouble
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,6 +17,7 @@ from holdfast.clock import Clock
 from holdfast.crew import Crew, CrewFull
 from holdfast.digests import crc32c
 from holdfast.errors import NO_ROOM, S3Error
+from holdfast.folders import flush_folder, make_folder
 from holdfast.limits import (
     FREE_SPACE_AGE_S,
     INLINE_BYTES,
@@ -47,10 +48,11 @@ class Spool:
 
     def open(self) -> None:
         """Make the directories. Raises OSError."""
+        make_folder(self.root)
         for number in range(256):
-            (self.root / f"{number:02x}").mkdir(parents=True, exist_ok=True)
-        _sync_directory(self.root)
-        _sync_directory(self.root.parent)
+            (self.root / f"{number:02x}").mkdir(exist_ok=True)
+        flush_folder(self.root)
+        flush_folder(self.root.parent)  # Whoever made it may have been killed before its name was durable.
 
     def close(self) -> None:
         self._crew.close()
@@ -114,14 +116,6 @@ class Spool:
     async def idle_files(self, *, age_s: float) -> tuple[str, ...]:
         """Identifiers of files that were not written to for `age_s`: candidates for being orphans."""
         return await self._crew.do(_idle_files, self.root, self._clock.now_ms() / 1000 - age_s)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Reader:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from holdfast.clock import Clock
 from holdfast.errors import Reason, Refused, Unavailable
+from holdfast.folders import make_folder
 from holdfast.grids.folder.flush import flush_folder
 from holdfast.grids.names import PRIVATE
 from holdfast.limits import FOLDER_LEFTOVER_AGE_S
@@ -78,7 +79,7 @@ class FolderPlace:
                 self.claim()
             return self._take(offered, _IDENTITY if offered == known else _OFFERED)
         if not known:
-            self._make_root()
+            make_folder(Path(os.fsdecode(self.root)), 0o700)
         if not self._empty():
             if self._read(_OFFERED) or self._read(_IDENTITY):
                 return self.attach(known)  # Another process of this node was first, between the two looks.
@@ -195,11 +196,6 @@ class FolderPlace:
 
     def _mounted(self) -> bool:
         return os.stat(self.root).st_dev != os.stat(os.path.dirname(self.root)).st_dev
-
-    def _make_root(self) -> None:
-        if not os.path.isdir(self.root):
-            os.makedirs(self.root, 0o700, exist_ok=True)
-            flush_folder(os.path.dirname(self.root))
 
     def _empty(self) -> bool:
         there = set(os.listdir(self.root)) - {b"lost+found", PRIVATE.encode()}

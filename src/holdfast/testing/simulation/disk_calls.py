@@ -369,9 +369,13 @@ class _Calls:
         closefd: bool = True,
         opener: Any = None,
     ) -> IO[Any]:
-        ours = file in self._held if isinstance(file, int) else self._disk.below(file) is not None
-        if not ours or not set(mode) & set("wax+"):
+        held = self._held.get(file) if isinstance(file, int) else None
+        below = self._disk.below(file) if held is None else held.path
+        if below is None:
             return self._real_open_file(file, mode, buffering, encoding, errors, newline, closefd, opener)
+        if not set(mode) & set("wax+"):
+            with self._disk.doing("open", below):
+                return self._real_open_file(file, mode, buffering, encoding, errors, newline, closefd, opener)
         if opener is not None:
             raise Unrecorded(f"{file} with an opener")
         return _open(file, mode, buffering, encoding, errors, newline, closefd)

@@ -16,6 +16,7 @@ Never asks for a reason: `explain` does that.
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from holdfast.testing.simulation.history import NEVER, Call, Outcome
@@ -77,23 +78,24 @@ class _Search:
             self._supply[step.leaves or ""] = musts, maybes | 1 << number
 
     def succeeds(self, start: str) -> bool:
-        seen: dict[tuple[int, int, str], list[int]] = {}
-        todo = [_At(0, 0, start if start in self._named else _NAMELESS, 0)]
-        visited = 0
+        """All that got equally far is looked at before anything further, and first what used fewer unknown writes, so
+        nothing is followed that something better follows, too."""
+        ways: dict[tuple[int, int, str], list[int]] = {}
+        todo = [(0, 0, 0, _At(0, 0, start if start in self._named else _NAMELESS, 0))]
+        count = 0
         while todo:
-            at, waiting, limit = self._look(todo.pop())
+            at, waiting, by = self._look(heappop(todo)[-1])
             if not waiting:
                 return True
-            ways = seen.setdefault(at[:3], [])
-            if any(way & at.used == way for way in ways):
+            here = ways.setdefault(at[:3], [])
+            if any(used & at.used == used for used in here) or self._is_lost(at, waiting):
                 continue
-            ways.append(at.used)
-            visited += 1
-            if visited > MAX_CONFIGURATIONS:
+            here.append(at.used)
+            for after in (*self._known(at, waiting), *self._unknown(at, waiting, by)):
+                count += 1
+                heappush(todo, (after.first + after.window.bit_count(), after.used.bit_count(), count, after))
+            if count > MAX_CONFIGURATIONS:
                 raise Undecided(f"more than {MAX_CONFIGURATIONS} configurations")
-            if not self._is_lost(at, waiting):
-                todo.extend(self._unknown(at, waiting, limit))
-                todo.extend(self._known(at, waiting))
         return False
 
     def _look(self, at: _At) -> tuple[_At, list[int], int]:
@@ -123,8 +125,8 @@ class _Search:
         return waiting, limit
 
     def _known(self, at: _At, waiting: list[int]) -> Iterator[_At]:
-        """After each acknowledged write that can come next; last the one that ends first, which is then tried first."""
-        for number in sorted(waiting, key=lambda number: -self._musts[number].ends):
+        """After each acknowledged write that can come next."""
+        for number in waiting:
             step = self._musts[number]
             if step.leaves is not None and step.fits(at.state):
                 yield _done(at._replace(state=step.leaves), 1 << number - at.first)

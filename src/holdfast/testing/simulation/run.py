@@ -16,8 +16,7 @@ from typing import Final
 
 from holdfast.clock import SystemClock
 from holdfast.model import Value, from_json, to_json
-from holdfast.testing.simulation.history import by_key
-from holdfast.testing.simulation.linear import linearizable
+from holdfast.testing.simulation.judge import bounds, during, winners
 from holdfast.testing.simulation.world import World
 
 HASH_SEED: Final = "0"
@@ -67,9 +66,8 @@ def play(seed: str, steps: int, trace: Path | None = None) -> Verdict:
             broken.append(f"the run broke: {traceback.format_exc()}")
         broken += list(dict.fromkeys(world.wrong))[:_TOLD]
         calls = world.crowd.history.calls()
-        for key, some in sorted(by_key(calls).items()):
-            if not linearizable(some):
-                broken.append(f"{key}: no order of its {len(some)} calls explains what clients saw")
+        found = [*during(calls, world.crowd.pieces), *winners(calls), *bounds(world.samples, world.limits)]
+        broken += [violation.told() for violation in found]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if trace is not None:

@@ -86,6 +86,8 @@ class Crowd:
         self.failures: Counter[str] = Counter()
         """Requests that were not served, by what was answered."""
         self.served = 0
+        self.pieces: dict[str, str] = {}
+        """Etags of what must never be an object, with words for it."""
         self.wrong: list[str] = []
         """Answers that no server may give, whatever happened."""
         self._time = loop_time
@@ -360,6 +362,7 @@ class Crowd:
         upload = parse_xml(reply.content, "InitiateMultipartUploadResult").get("UploadId") or ""
         sizes = [self._size()] if self._dice.random() < 0.7 else [PART_BYTES_MIN, self._size()]
         parts = [self.contents.make(size) for size in sizes]
+        self.pieces |= {etag: f"a part of an upload to {key}" for etag, _ in parts}
         for part, (etag, body) in enumerate(parts, 1):
             query = [("partNumber", str(part)), ("uploadId", upload)]
             reply = await self._ask(client, "PUT", f"/{BUCKET}/{key}", query, body)

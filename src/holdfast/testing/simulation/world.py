@@ -20,14 +20,15 @@ from holdfast.config.credentials import Credentials
 from holdfast.config.load import load
 from holdfast.config.notation import Secret
 from holdfast.config.settings import GridSettings, Settings
-from holdfast.errors import ConfigError
+from holdfast.errors import ConfigError, S3Error
 from holdfast.events import BreakerMoved, Event, GridAttempt, GridDemoted, GridMoved, KeeperFailed, RequestEnded, Teller
 from holdfast.grids.grid import Grid
-from holdfast.limits import MIB, REQUESTS
+from holdfast.limits import CONNECTIONS, MIB, REQUESTS
 from holdfast.model import Place, replace
 from holdfast.testing.faults import Fault, Kind
 from holdfast.testing.lab.network.client import Client
 from holdfast.testing.simulation.disk import Disk
+from holdfast.testing.simulation.judge import Sample
 from holdfast.testing.simulation.life import LIFE, Life, living
 from holdfast.testing.simulation.loop import SimLoop
 from holdfast.testing.simulation.machine import Lines, Machine, SimClock, simulated
@@ -41,6 +42,8 @@ _PATIENCE_S: Final = 1800.0
 _LOOK_S: Final = 10.0
 _RESTART_S: Final = 2.0
 _LAND_S: Final = 5.0
+_LARGEST_BYTES: Final = 9 * MIB
+"""No body of the workload is larger."""
 _DRAIN_S: Final = 10.0
 _LINES: Final = 400
 """Newest log lines and trace lines that are kept for whoever looks for the reason."""
@@ -69,6 +72,7 @@ class World:
         self.nodes: dict[str, Node] = {}
         """Those that serve."""
         self.wrong: list[str] = []
+        self.samples: list[Sample] = []
         self.troubles: Counter[str] = Counter()
         self.lines: deque[str] = deque(maxlen=_LINES)
         self.all_lines: list[str] | None = [] if keep else None
@@ -465,14 +469,23 @@ class World:
     async def _watch(self, over: asyncio.Event) -> None:
         """Look at what has limits."""
         while not over.is_set():
+            gauges: dict[str, float] = {}
             for name, node in list(self.nodes.items()):
-                if node.server.requests > REQUESTS:
-                    self.wrong.append(f"{name} has {node.server.requests} requests at once")
-                with contextlib.suppress(Exception):  # Its disk may fail just now.
-                    usage = await node.site.index.usage()
-                    if usage.spool_bytes > self.terms.spool_bytes + self.terms.clients * 16 * MIB:
-                        self.wrong.append(f"the spool holds {usage.spool_bytes:,} bytes of {self.terms.spool_bytes:,}")
+                gauges[f"requests at {name}"] = node.server.requests
+                gauges[f"connections of {name}"] = node.server.connections
+                with contextlib.suppress(S3Error, ConfigError):  # Its disk may fail just now.
+                    gauges["spool"] = (await node.site.index.usage()).spool_bytes
+            self.samples.append(Sample(self.loop.time(), gauges))
             await asyncio.sleep(_LOOK_S)
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Of what `samples` show."""
+        names = self.terms.nodes
+        # Clients whose bodies were let in when there was still room may bring it above.
+        spool = self.terms.spool_bytes + self.terms.clients * _LARGEST_BYTES
+        requests = {f"requests at {name}": float(REQUESTS) for name in names}
+        return {"spool": spool, **requests, **{f"connections of {name}": float(CONNECTIONS) for name in names}}
 
     def _load(self, folder: Path) -> Settings:
         file = folder / "holdfast.toml"
