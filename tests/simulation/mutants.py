@@ -47,11 +47,15 @@ from holdfast.testing.simulation.run import HASH_SEED, Verdict, play, play_all
 Act = Callable[[], None]
 """Called whenever a mutant does something else than the product."""
 
-LOST: Final = r"no order of its|requests fail in peace|not converged|lacks |holds other bytes"
-"""What was acknowledged is not there."""
-STALE: Final = r"no order of its"
+UNSERVED: Final = r"requests fail in peace"
 GRID: Final = r"lacks |holds other bytes|not converged|still has "
-"""A grid has not what is listed."""
+"""A grid has not what is listed, or nobody can give it what it is owed."""
+LOST: Final = r": (lost|stale|unmet|wrongly refused): |" + UNSERVED + "|" + GRID
+"""What was acknowledged is not there."""
+STALE: Final = r": (lost|stale|returned): "
+"""A client saw what was there before."""
+BYTES: Final = r"bytes that are not|: torn: "
+RETURNED: Final = r"still has |: returned: "
 
 
 class Mutant(NamedTuple):
@@ -125,7 +129,7 @@ class _Always:
 # --- writes ---
 
 
-@_mutant("No grid sees a version before the index has it.", GRID + "|requests fail in peace", 1)
+@_mutant("No grid sees a version before the index has it.", LOST, 1)
 def _publish_before_commit(act: Act) -> Iterator[None]:
     put = write._put
 
@@ -157,7 +161,7 @@ def _acknowledge_before_commit(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("A condition is checked in the transaction that depends on it.", STALE, 1)
+@_mutant("A condition is checked in the transaction that depends on it.", r": (two winners|unmet|lost|stale): ", 1)
 def _condition_checked_before_the_commit(act: Act) -> Iterator[None]:
     put, check = write._put, sqlite_objects.check_write
 
@@ -186,7 +190,7 @@ def _parts_released_when_completed(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("An upload becomes an object of the parts that its client listed, in their order.", r"bytes that are not", 1)
+@_mutant("An upload becomes an object of the parts that its client listed, in their order.", BYTES, 1)
 def _parts_in_the_order_of_their_size(act: Act) -> Iterator[None]:
     complete = sqlite_uploads.complete
 
@@ -280,7 +284,7 @@ def _inline_body_trimmed_while_owed(act: Act) -> Iterator[None]:
 # --- debts ---
 
 
-@_mutant("A tombstone stays until every grid has confirmed the deletion.", r"still has |no order of its", 1)
+@_mutant("A tombstone stays until every grid has confirmed the deletion.", RETURNED, 1)
 def _tombstone_dropped_early(act: Act) -> Iterator[None]:
     confirm = sqlite_debts._confirm
 
@@ -341,7 +345,7 @@ def _debt_of_one_grid_not_recorded(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("A deletion is owed to every grid, also to one that is down.", r"still has |no order of its", 1)
+@_mutant("A deletion is owed to every grid, also to one that is down.", RETURNED, 1)
 def _deletion_not_owed_to_grids_that_are_down(act: Act) -> Iterator[None]:
     one, asked = sqlite_objects._delete_one, delete._delete
 
@@ -381,7 +385,7 @@ def _lease_not_looked_at(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("What was paid is the version of the claim, and a later one is still owed.", GRID + "|no order", 1)
+@_mutant("What was paid is the version of the claim, and a later one is still owed.", LOST, 1)
 def _payment_of_an_older_version_settles(act: Act) -> Iterator[None]:
     settle = sqlite_debts.settle
 
@@ -412,7 +416,7 @@ def _wrong_copy_not_owed(act: Act) -> Iterator[None]:
 # --- reads ---
 
 
-@_mutant("Every block is checked before it is sent.", r"bytes that are not", 1)
+@_mutant("Every block is checked before it is sent.", BYTES, 1)
 def _blocks_not_verified(act: Act) -> Iterator[None]:
     def never_wrong(data: Any) -> Any:
         act()
@@ -422,7 +426,7 @@ def _blocks_not_verified(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("Blocks from the cache are checked before they are sent.", r"bytes that are not", 1)
+@_mutant("Blocks from the cache are checked before they are sent.", BYTES, 1)
 def _cached_blocks_not_verified(act: Act) -> Iterator[None]:
     def never_wrong(data: Any) -> Any:
         act()
@@ -486,7 +490,7 @@ def _lists_skip_keys_that_begin_with_the_last_one(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("Unknown is not absent: when no copy answers that is 503.", STALE, 1)
+@_mutant("Unknown is not absent: when no copy answers that is 503.", r": lost: ", 1)
 def _absent_when_no_copy_answers(act: Act) -> Iterator[None]:
     def absent(detail: str) -> S3Error:
         act()

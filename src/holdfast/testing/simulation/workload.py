@@ -77,6 +77,7 @@ class Crowd:
         keys: Sequence[str],
         pace_s: float,
         hurry: float,
+        large: float,
         acknowledged: Callable[[str, bytes], str],
     ) -> None:
         """`acknowledged` is asked when a write was, with its key and body, and says what is wrong then."""
@@ -95,6 +96,7 @@ class Crowd:
         self._clock = clock
         self._pace_s = pace_s
         self._hurry = hurry
+        self._large = large
         self._acknowledged = acknowledged
         self._begun: Counter[str] = Counter()
         """Writes of each key."""
@@ -162,12 +164,12 @@ class Crowd:
         return self._dice.expovariate(1 / self._pace_s) if self._dice.random() > self._hurry else 0.001
 
     def _size(self) -> int:
-        draw = self._dice.random()
-        if draw < 0.7:
+        if self._dice.random() > self._large:
             return int(10 + 2000 * self._dice.random())
-        if draw < 0.8:
+        draw = self._dice.random()
+        if draw < 0.3:
             return INLINE_BYTES + self._dice.randint(-2, 2)
-        if draw < 0.95:
+        if draw < 0.8:
             return INLINE_BYTES + int(self._dice.random() * 200 * KIB)
         return int(self._dice.random() * 3000 * KIB)
 

@@ -94,7 +94,7 @@ class World:
         clock = SimClock(Machine(self.loop, random.Random(0)), f"{seed}/clients")
         self.crowd = Crowd(
             self.loop.time, dice=random.Random(f"{seed}/clients"), clock=clock, keys=terms.keys, pace_s=terms.pace_s,
-            hurry=terms.hurry, acknowledged=self._acknowledged,
+            hurry=terms.hurry, large=terms.large, acknowledged=self._acknowledged,
         )  # fmt: skip
 
     def trace(self, line: str) -> None:
