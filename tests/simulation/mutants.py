@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import random
 import re
 import stat
 import sys
@@ -42,6 +43,7 @@ from holdfast.keepers import catchup
 from holdfast.model import Place, replace, to_json
 from holdfast.spool import incoming
 from holdfast.store import acknowledge, delete, read, write
+from holdfast.testing.simulation.plan import draw_terms
 from holdfast.testing.simulation.run import HASH_SEED, Verdict, play, play_all
 
 Act = Callable[[], None]
@@ -68,13 +70,13 @@ class Mutant(NamedTuple):
     plant: Callable[[Act], AbstractContextManager[None]]
     seed: int
     """The first from 1 on that finds it."""
-    steps: int = 100
+    steps: int = 80
 
 
 MUTANTS: Final[dict[str, Mutant]] = {}
 
 
-def _mutant(promise: str, told: str, seed: int, steps: int = 100) -> Callable[[Any], Any]:
+def _mutant(promise: str, told: str, seed: int, steps: int = 80) -> Callable[[Any], Any]:
     def add(plant: Callable[[Act], Iterator[None]]) -> Callable[[Act], Iterator[None]]:
         name = plant.__name__.removeprefix("_").replace("_", " ")
         MUTANTS[name] = Mutant(promise, told, contextmanager(plant), seed, steps)
@@ -538,12 +540,16 @@ def _played(name: str, seeds: Sequence[int], steps: int) -> Iterator[Verdict]:
 
 
 def _search(name: str, seeds: range, steps: int) -> int | None:
-    """The first of these seeds that finds a mutant, and nothing without it; says what it told."""
-    for verdict in _played(name, seeds, steps):
+    """The first of these seeds, those of short runs first, that finds a mutant, and nothing without it; says what it told."""
+    shortest = sorted(seeds, key=lambda seed: draw_terms(random.Random(f"{seed}/terms"), steps).horizon_s)
+    for tried, verdict in enumerate(_played(name, shortest, steps), 1):
         if is_found(name, verdict) and not any(honest.broken for honest in _played("", [int(verdict.seed)], steps)):
             acted = verdict.troubles[name]
             told = next(line for line in verdict.broken if re.search(MUTANTS[name].told, line))
-            print(f"{name}: {verdict.seed} ({verdict.elapsed_s:.1f} s, acted {acted}x): {told[-200:]}", flush=True)
+            print(
+                f"{name}: seed {verdict.seed}, the {tried}. of {len(seeds)} ({verdict.elapsed_s:.1f} s, acted {acted}x): {told[:200]}",
+                flush=True,
+            )
             return int(verdict.seed)
         if verdict.broken:
             print(f"{name}: seed {verdict.seed} is red for another reason: {verdict.broken[0][-400:]}", flush=True)

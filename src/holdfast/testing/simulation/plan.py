@@ -146,7 +146,7 @@ def draw_terms(dice: random.Random, steps: int) -> Terms:
         nodes=("one", "two", "three")[: dice.choice((1, 2, 2, 3))],
         providers=providers,
         folders=folders,
-        ack=dice.choice((0, 1, 1, 2)),
+        ack=dice.choice((0, 0, 1, 1, 2)),
         accept=dice.random() < 0.6,
         inline_bytes=dice.choice((0, 20_000, 1 << 30)),
         spool_bytes=dice.choice((8 * MIB, 64 * MIB, 1 << 30)),
@@ -204,6 +204,13 @@ def draw_plan(
     victim = dice.choice(list(grids))
     episodes: list[Episode] = []
     free_s = dict.fromkeys(grids, 0.0)
+    if correlated and dice.random() < 0.5:
+        # The way to all of them is out: what is accepted then is nowhere but here.
+        trouble = dice.choice([trouble for trouble in _troubles(dice) if trouble.name in ("refused", "silent", "full")])
+        start_s, length_s = 0.5 * dice.random() * horizon_s, 0.3 * dice.random() * horizon_s
+        for grid in grids:
+            episodes.append(Episode(trouble, grid, "", start_s, length_s))
+            free_s[grid] = start_s + length_s + 2 * DOUBT_S
     for _ in range(dice.randint(2, 9)):
         grid = dice.choice(list(grids))
         trouble = dice.choice([trouble for trouble in _troubles(dice) if grid == victim or not trouble.lies])
