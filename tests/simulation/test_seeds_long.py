@@ -11,14 +11,14 @@ STEPS = 300
 FOUND = {
     "a clock that was a day ahead for a while left debts that nobody could pay for a day": (1, 150),
 }
-"""What the simulator found: the seed and the number of steps that showed it when it was found. What a seed draws changes with the
-simulator, so each has a test of its own beside it that does not."""
+"""What the simulator found: the seed and the number of steps that showed it then. What a seed draws changes with the simulator, so
+each has a test elsewhere, too, that does not."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", [101, 104, 107])
+@pytest.mark.parametrize("first", [101, 103, 105])
 def test_every_promise_holds_in_long_runs(first: int, record_property: Callable[[str, object], None]) -> None:
-    expect_all_held(range(first, first + 3), STEPS, record_property)
+    expect_all_held(range(first, first + 2), STEPS, record_property)
 
 
 @pytest.mark.slow

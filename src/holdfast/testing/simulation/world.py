@@ -37,8 +37,8 @@ from holdfast.testing.simulation.places import Provider
 from holdfast.testing.simulation.plan import ALL, LATE_S, Episode, Mishap, Plan, Terms, draw_plan, draw_terms
 from holdfast.testing.simulation.workload import BUCKET, KEYS, PORT, Crowd
 
-_PATIENCE_S: Final = 1800.0
-"""So long after the last trouble everything must be paid: six times the longest pause of anything."""
+_PATIENCE_S: Final = 1200.0
+"""So long after the last trouble everything must be paid: four times the longest pause of anything."""
 _LOOK_S: Final = 10.0
 _RESTART_S: Final = 2.0
 _LAND_S: Final = 5.0
