@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from holdfast.testing.simulation.run import Verdict
-from tests.simulation.mutants import MUTANTS, is_found
+from tests.simulation.mutants import is_found
+from tests.simulation.planted import MUTANTS
 from tests.simulation.playing import note, run, verdicts_of
+
+FOUND = {name: mutant for name, mutant in MUTANTS.items() if mutant.seed}
+"""Those for which a seed is known. The others show what the simulator does not reach yet."""
 
 Played = dict[tuple[str, int, int], Verdict]
 """By mutant (empty: none), seed and steps."""
@@ -27,7 +31,7 @@ def played() -> Played:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("name", FOUND)
 def test_the_simulator_finds_a_planted_mistake(name: str, played: Played) -> None:
     verdict = played[name, MUTANTS[name].seed, MUTANTS[name].steps]
     assert verdict.troubles.get(name), "it never acted"
@@ -38,11 +42,11 @@ def test_the_simulator_finds_a_planted_mistake(name: str, played: Played) -> Non
 def test_the_same_seeds_are_green_without_a_mistake(
     played: Played, record_property: Callable[[str, object], None]
 ) -> None:
-    honest = {(mutant.seed, mutant.steps): played["", mutant.seed, mutant.steps] for mutant in MUTANTS.values()}
+    honest = {(mutant.seed, mutant.steps): played["", mutant.seed, mutant.steps] for mutant in FOUND.values()}
     note(honest.values(), record_property)
     assert {seeds: verdict.broken for seeds, verdict in honest.items() if verdict.broken} == {}
 
 
 def test_there_are_enough_mistakes_and_each_says_which_promise_it_breaks() -> None:
-    assert len(MUTANTS) >= 14
+    assert len(FOUND) >= 14
     assert len({mutant.promise for mutant in MUTANTS.values()}) == len(MUTANTS)

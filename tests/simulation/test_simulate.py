@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS
+from tests.simulation.planted import MUTANTS
 from tests.simulation.playing import run, simulate, verdicts_of
 
 STEPS = 60
@@ -12,7 +12,7 @@ STEPS = 60
 WITH_A_MISTAKE = """
 import sys
 from holdfast.cli.main import main
-from tests.simulation.mutants import MUTANTS
+from tests.simulation.planted import MUTANTS
 with MUTANTS[sys.argv.pop(1)].plant(lambda: None):
     main()
 """

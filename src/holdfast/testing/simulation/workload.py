@@ -18,6 +18,7 @@ from holdfast.limits import INLINE_BYTES, KIB, PART_BYTES_MIN
 from holdfast.testing.lab.network.client import Client, Keys, Silence
 from holdfast.testing.lab.network.http import Message
 from holdfast.testing.simulation.history import History, Outcome, Page, Verb
+from holdfast.testing.simulation.plan import Terms
 from holdfast.xml import parse_xml
 
 BUCKET: Final = "photos"
@@ -74,16 +75,13 @@ class Crowd:
         *,
         dice: random.Random,
         clock: Clock,
-        keys: Sequence[str],
-        pace_s: float,
-        hurry: float,
-        large: float,
+        terms: Terms,
         acknowledged: Callable[[str, bytes], str],
     ) -> None:
         """`acknowledged` is asked when a write was, with its key and body, and says what is wrong then."""
         self.history = History()
         self.contents = Contents()
-        self.keys = tuple(keys)
+        self.keys = terms.keys
         self.failures: Counter[str] = Counter()
         """Requests that were not served, by what was answered."""
         self.served = 0
@@ -94,9 +92,9 @@ class Crowd:
         self._time = loop_time
         self._dice = dice
         self._clock = clock
-        self._pace_s = pace_s
-        self._hurry = hurry
-        self._large = large
+        self._pace_s = terms.pace_s
+        self._hurry = terms.hurry
+        self._large = terms.large
         self._acknowledged = acknowledged
         self._begun: Counter[str] = Counter()
         """Writes of each key."""

@@ -93,8 +93,7 @@ class World:
         self._disk_dice = random.Random(f"{seed}/disk")
         clock = SimClock(Machine(self.loop, random.Random(0)), f"{seed}/clients")
         self.crowd = Crowd(
-            self.loop.time, dice=random.Random(f"{seed}/clients"), clock=clock, keys=terms.keys, pace_s=terms.pace_s,
-            hurry=terms.hurry, large=terms.large, acknowledged=self._acknowledged,
+            self.loop.time, dice=random.Random(f"{seed}/clients"), clock=clock, terms=terms, acknowledged=self._acknowledged
         )  # fmt: skip
 
     def trace(self, line: str) -> None:
@@ -169,7 +168,6 @@ class World:
             await self.crowd.read(0, client, key, "get")
         if self.crowd.failures.total() > before:
             self.wrong.append(f"requests fail in peace: {dict(self.crowd.failures)}")
-        self.listed = listed
         await self._compare(listed)
         client.close()
 
@@ -461,10 +459,9 @@ class World:
 
     def _acknowledged(self, key: str, body: bytes) -> str:
         """What is wrong when this write was acknowledged just now: under a policy that refuses outages its grids hold it."""
-        if self.terms.accept or self.plan.lies:
-            return ""
         holding = len(self.terms.folders) + sum(provider.holds(key, body) for provider in self.providers.values())
-        return f"acknowledged with {holding} grids of {self.terms.ack}" if holding < self.terms.ack else ""
+        is_enough = holding >= self.terms.ack or self.terms.accept or self.plan.lies
+        return "" if is_enough else f"acknowledged with {holding} grids of {self.terms.ack}"
 
     async def _watch(self, over: asyncio.Event) -> None:
         """Look at what has limits."""
