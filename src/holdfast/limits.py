@@ -455,6 +455,8 @@ REST_MAX_S: Final = 300.0
 """Longest rest that a grid can ask for with one reply: a mistaken `Retry-After` of days would be an outage of our own making."""
 DOUBT_S: Final = 30.0
 """A change whose answer was lost may arrive this much later, ten times what it had to answer; until then nothing that came after it is believed."""
+PUT_OFF_MAX_S: Final = 2 * REST_MAX_S
+"""No lease, pause or rest goes so far: a debt that is due later was put off by a clock that has been put back since."""
 STUCK_ATTEMPTS: Final = 4
 """A debt that was tried so often in vain is stuck, and counted and told as that: no ETA covers it. Part of the index's schema."""
 STUCK_TOLD: Final = 5

@@ -271,6 +271,31 @@ def test_a_postponed_debt_is_due_again_when_it_was_said_and_counts_its_attempts(
 # --- payment ---
 
 
+def test_a_debt_put_off_by_a_clock_that_was_put_back_since_is_due(run: Run) -> None:
+    """Found by the simulator (seed 1, 150 steps): a clock that was a day ahead for a while left debts that nobody could pay for a day."""
+
+    async def scenario(bench: Workbench) -> None:
+        grid = bench.grids[0]
+        day_ms = 86_400_000
+        await bench.put("put off")
+        await bench.put("leased")
+        bench.pass_ms(day_ms)
+        debt = await bench.claim_key(grid, "put off")
+        assert debt is not None
+        await bench.index.postpone([Delay(debt, bench.now_ms + LEASE_MS, "it may still arrive", doubt=True)])
+        assert await bench.claim_key(grid, "leased") is not None
+        bench.pass_ms(-day_ms)
+        debts = await bench.index.claim(
+            grid, holder="me", now_ms=bench.now_ms, lease_until_ms=bench.now_ms + LEASE_MS, limit=10
+        )
+        assert {debt.key for debt in debts} == {"put off", "leased"}
+        assert all(0 < debt.doubt_ms <= bench.now_ms for debt in debts), (
+            "and what is in doubt is not in doubt for a day"
+        )
+
+    run(scenario)
+
+
 def test_a_paid_debt_is_a_copy_and_the_last_one_releases_the_spool(run: Run) -> None:
     async def scenario(bench: Workbench) -> None:
         first, second = bench.grids

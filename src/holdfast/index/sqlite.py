@@ -232,7 +232,11 @@ class SqliteIndex:
     ) -> tuple[Debt, ...]:
         with _READING:
             # Looking costs nothing; a transaction is for when there is something to take.
-            if not self._reader.execute(debts.DUE[pick], (grid, now_ms, 1)).fetchall():
+            look = self._reader.execute
+            if not (
+                look(debts.DUE[pick], (grid, now_ms, 1)).fetchall()
+                or look(debts.FAR, (grid, debts.far_ms(now_ms), 1)).fetchall()
+            ):
                 return ()
         return await self._committer.submit(debts.claim, grid, holder, now_ms, lease_until_ms, limit, pick)
 

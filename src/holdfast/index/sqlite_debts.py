@@ -24,7 +24,7 @@ from holdfast.index.sqlite_objects import (
     version_of,
 )
 from holdfast.index.sqlite_owe import doubted, drop_debt, owe_more, owed
-from holdfast.limits import BLOCK_BYTES, STUCK_ATTEMPTS
+from holdfast.limits import BLOCK_BYTES, PUT_OFF_MAX_S, STUCK_ATTEMPTS
 from holdfast.model import Copy, Version, pack
 
 _TAKEN = "seq, bucket, key, since_ms, attempts, holder, due_ms, next_ms, doubt_ms, doubt_seq, reason"
@@ -47,6 +47,12 @@ DUE = {
     Pick.ANY: f"SELECT * FROM ({_due(0, 'ASC')}) UNION ALL SELECT * FROM ({_due(1, 'ASC')}) ORDER BY due_ms LIMIT ?3",
 }
 """Debts of a grid (1) that anybody may claim now (2), so many (3): a walk along `debt_order`, one for each size."""
+
+FAR = (
+    f"SELECT seq, grid FROM debt INDEXED BY debt_order WHERE grid = ?1 AND ({_LARGE}) = 0 AND due_ms > ?2 UNION ALL"
+    f" SELECT seq, grid FROM debt INDEXED BY debt_order WHERE grid = ?1 AND ({_LARGE}) = 1 AND due_ms > ?2 LIMIT ?3"
+)
+"""Debts of a grid (1) that nobody can have put off so far (2): the clock has been put back since. So many (3)."""
 
 _SUSPECT = "suspect"
 """Reason of what is owed because a copy was found to be wrong."""
@@ -81,9 +87,16 @@ class _Lease(NamedTuple):
 def claim(
     batch: Batch, grid: int, holder: str, now_ms: int, lease_until_ms: int, limit: int, pick: Pick
 ) -> tuple[Debt, ...]:
-    """Take debts that are due."""
+    """Take debts that are due, or put off beyond what a right clock can have meant."""
+    for seq, _ in batch.execute(FAR, (grid, far_ms(now_ms), limit)).fetchall():
+        batch.execute("UPDATE debt SET due_ms = ? WHERE seq = ? AND grid = ?", (now_ms, seq, grid))
     rows = batch.execute(DUE[pick], (grid, now_ms, limit)).fetchall()
     return tuple([_take(batch, grid, row, holder, lease_until_ms) for row in rows])
+
+
+def far_ms(now_ms: int) -> int:
+    """The latest moment to which a debt can be put off now."""
+    return now_ms + int(PUT_OFF_MAX_S * 1000)
 
 
 def claim_key(
@@ -91,8 +104,9 @@ def claim_key(
 ) -> Debt | None:
     """Take one debt unless a lease of it runs."""
     row = batch.execute(
-        f"SELECT {_TAKEN} FROM debt WHERE seq = {_OF_KEY} AND grid = ?3 AND (holder = '' OR due_ms <= ?4)",
-        (bucket, key, grid, now_ms),
+        f"SELECT {_TAKEN} FROM debt WHERE seq = {_OF_KEY} AND grid = ?3"
+        " AND (holder = '' OR due_ms <= ?4 OR due_ms > ?5)",
+        (bucket, key, grid, now_ms, far_ms(now_ms)),
     ).get
     return None if row is None else _take(batch, grid, row, holder, lease_until_ms)
 
@@ -103,6 +117,7 @@ def _take(batch: Batch, grid: int, row: Sequence[Any], holder: str, lease_until_
         # Its lease ran out: nobody knows what its holder did at the grid.
         # Not since its end by the clock, which may have leapt over it: its holder may be at work this very moment.
         doubt_ms, doubt_seq = batch.now_ms, doubted(doubt_ms, seq, next_ms)
+    doubt_ms = min(doubt_ms, batch.now_ms)  # In doubt since a moment to come: the clock has been put back.
     batch.execute(
         "UPDATE debt SET holder = ?, due_ms = ?, next_ms = 0, doubt_ms = ?, doubt_seq = ? WHERE seq = ? AND grid = ?",
         (holder, lease_until_ms, doubt_ms, doubt_seq, seq, grid),

@@ -96,6 +96,10 @@ class Provider:
             for key, found in sorted(objects.items())
         ]
 
+    def holds(self, key: str, body: bytes) -> bool:
+        """Whether a key has these bytes there, in any bucket."""
+        return any(key in objects and objects[key].data == body for objects in self.memory._buckets.values())
+
     def refuses(self, place: Place) -> bool:
         """Whether this key is out of reach."""
         return zlib.crc32(place.key.encode("utf-8", "surrogatepass")) % _KEYS < self.unreachable * _KEYS

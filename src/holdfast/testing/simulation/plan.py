@@ -84,9 +84,10 @@ def _troubles(dice: random.Random) -> tuple[Trouble, ...]:
 
 TROUBLES: Final = tuple(trouble.name for trouble in _troubles(random.Random(0)))
 MACHINE: Final = (
-    "kill", "kill all", "power", "restart", "slow disk", "full disk", "disk errors", "clock forward", "clock back",
+    "kill", "kill", "kill all", "power", "power", "power", "restart", "slow disk", "slow disk", "full disk", "disk errors",
+    "clock forward", "clock back",
 )  # fmt: skip
-"""What happens to the machine and its processes."""
+"""What happens to the machine and its processes; what is named more often happens more often."""
 
 
 class Terms(Value, frozen=True):
@@ -107,7 +108,11 @@ class Terms(Value, frozen=True):
     clients: int
     keys: tuple[str, ...]
     pace_s: float
-    """Between two requests of a client, in the mean."""
+    """Between two requests of a client that does not hurry, in the mean."""
+    large: float
+    """The share of bodies that do not fit into the index."""
+    hurry: float
+    """The share of requests that follow at once on the one before."""
     horizon_s: float
     """About how long the clients ask."""
     correlated: bool
@@ -135,20 +140,23 @@ def draw_terms(dice: random.Random, steps: int) -> Terms:
     providers = ("alpha", "beta", "gamma")[: dice.choice((1, 2, 2, 2, 3))]
     folders = ("disk",) if len(providers) < 2 or dice.random() < 0.3 else ()
     clients = dice.randint(2, 8)
-    horizon_s = math.exp(dice.uniform(math.log(300), math.log(4 * 3600)))
+    horizon_s = math.exp(dice.uniform(math.log(120), math.log(120 + 24 * steps)))
+    hurry = dice.choice((0.3, 0.6, 0.9))
     return Terms(
         nodes=("one", "two", "three")[: dice.choice((1, 2, 2, 3))],
         providers=providers,
         folders=folders,
-        ack=dice.choice((0, 1, 1, 2)),
-        accept=dice.random() < 0.75,
+        ack=dice.choice((0, 0, 1, 1, 2)),
+        accept=dice.random() < 0.6,
         inline_bytes=dice.choice((0, 20_000, 1 << 30)),
         spool_bytes=dice.choice((8 * MIB, 64 * MIB, 1 << 30)),
         cache_bytes=dice.choice((0, 4 * MIB, 1 << 30)),
-        scrub_s=600.0,
+        scrub_s=dice.choice((120.0, 600.0)),
         clients=clients,
-        keys=tuple(f"{dice.choice(('a', 'b/c', 'ü'))}/{number}" for number in range(dice.randint(3, 24))),
-        pace_s=horizon_s * clients / steps / 0.7,
+        keys=tuple(f"{dice.choice(('a', 'b/c', 'ü'))}/{number}" for number in range(dice.choice((1, 2, 4, 8, 16, 24)))),
+        pace_s=horizon_s * clients / steps / (1 - hurry),
+        large=dice.choice((0.1, 0.3, 0.6)),
+        hurry=hurry,
         horizon_s=horizon_s,
         correlated=dice.random() < 0.5,
     )
@@ -196,6 +204,13 @@ def draw_plan(
     victim = dice.choice(list(grids))
     episodes: list[Episode] = []
     free_s = dict.fromkeys(grids, 0.0)
+    if correlated and dice.random() < 0.5:
+        # The way to all of them is out: what is accepted then is nowhere but here.
+        trouble = dice.choice([trouble for trouble in _troubles(dice) if trouble.name in ("refused", "silent", "full")])
+        start_s, length_s = 0.5 * dice.random() * horizon_s, 0.3 * dice.random() * horizon_s
+        for grid in grids:
+            episodes.append(Episode(trouble, grid, "", start_s, length_s))
+            free_s[grid] = start_s + length_s + 2 * DOUBT_S
     for _ in range(dice.randint(2, 9)):
         grid = dice.choice(list(grids))
         trouble = dice.choice([trouble for trouble in _troubles(dice) if grid == victim or not trouble.lies])
@@ -205,15 +220,23 @@ def draw_plan(
         episodes.append(Episode(trouble, grid, node, start_s, length_s))
         # What was late must have happened before anybody looks what happened under another trouble.
         free_s[grid] = start_s + length_s + 2 * DOUBT_S
+    kept = tuple(episode for episode in episodes if episode.start_s < horizon_s)
     mishaps = [
         Mishap(
             dice.choice(MACHINE),
             dice.choice(list(nodes)),
-            dice.random() * horizon_s,
+            _moment(dice, kept, horizon_s),
             min(0.2, dice.expovariate(15)) * horizon_s,
-            dice.choice((0, 0, dice.randint(1, 60))),
+            dice.choice((0, dice.randint(1, 60), dice.randint(1, 60))),
         )
         for _ in range(dice.randint(0, 7))
     ]
-    kept = tuple(episode for episode in episodes if episode.start_s < horizon_s)
     return Plan(kept, tuple(sorted(mishaps, key=lambda mishap: mishap.start_s)), victim)
+
+
+def _moment(dice: random.Random, episodes: Sequence[Episode], horizon_s: float) -> float:
+    """A time within the horizon: as often as not while a provider has trouble, when it matters what is here."""
+    if episodes and dice.random() < 0.5:
+        episode = dice.choice(episodes)
+        return min(horizon_s, episode.start_s + dice.random() * episode.length_s)
+    return dice.random() * horizon_s

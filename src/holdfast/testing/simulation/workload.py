@@ -18,6 +18,7 @@ from holdfast.limits import INLINE_BYTES, KIB, PART_BYTES_MIN
 from holdfast.testing.evidence.history import History, Outcome, Page, Verb
 from holdfast.testing.lab.network.client import Client, Keys, Silence
 from holdfast.testing.lab.network.http import Message
+from holdfast.testing.simulation.plan import Terms
 from holdfast.xml import parse_xml
 
 BUCKET: Final = "photos"
@@ -27,7 +28,7 @@ KEYS: Final = Keys(access="SIMULATION", secret="simulation")
 _POOL: Final = random.Random(0).randbytes(512 * KIB)
 _SHARES: Final = (
     ("put", 22), ("get", 34), ("head", 4), ("range", 6), ("delete", 9), ("list", 7), ("create", 6), ("replace", 6),
-    ("copy", 3), ("upload", 2), ("abort", 1),
+    ("copy", 3), ("upload", 3), ("abort", 1), ("race", 4),
 )  # fmt: skip
 
 
@@ -69,11 +70,18 @@ class Crowd:
     """Clients, and the history that they make."""
 
     def __init__(
-        self, loop_time: Callable[[], float], *, dice: random.Random, clock: Clock, keys: Sequence[str], pace_s: float
+        self,
+        loop_time: Callable[[], float],
+        *,
+        dice: random.Random,
+        clock: Clock,
+        terms: Terms,
+        acknowledged: Callable[[str, bytes], str],
     ) -> None:
+        """`acknowledged` is asked when a write was, with its key and body, and says what is wrong then."""
         self.history = History()
         self.contents = Contents()
-        self.keys = tuple(keys)
+        self.keys = terms.keys
         self.failures: Counter[str] = Counter()
         """Requests that were not served, by what was answered."""
         self.served = 0
@@ -84,7 +92,14 @@ class Crowd:
         self._time = loop_time
         self._dice = dice
         self._clock = clock
-        self._pace_s = pace_s
+        self._pace_s = terms.pace_s
+        self._hurry = terms.hurry
+        self._large = terms.large
+        self._acknowledged = acknowledged
+        self._begun: Counter[str] = Counter()
+        """Writes of each key."""
+        self._open: Counter[str] = Counter()
+        """Those that may still happen: nobody knows when a write without an answer does."""
         self._known: dict[str, str] = {}
         """The etag of each key as some client heard it last."""
         self._written: set[tuple[str, str]] = set()
@@ -120,21 +135,39 @@ class Crowd:
                 await self._copy(number, client, key)
             case "upload" | "abort":
                 await self._upload(number, client, key, abort=action == "abort")
+            case "race":
+                await self._race(number, key)
             case _:
-                etag, body = self.contents.make(self._size())
-                only_if = {"create": "", "replace": self._known.get(key, "")}.get(action)
-                await self._write(number, client, Verb.PUT, key, etag, body=body, only_if=only_if)
+                await self._put(number, client, key, {"create": "", "replace": self._known.get(key, "")}.get(action))
+
+    async def _put(self, number: int, client: Client, key: str, only_if: str | None) -> None:
+        etag, body = self.contents.make(self._size())
+        await self._write(number, client, Verb.PUT, key, etag, body=body, only_if=only_if)
+
+    async def _race(self, number: int, key: str) -> None:
+        """Several write under one condition at the same moment, each through whichever node answers; then they look."""
+
+        async def one() -> None:
+            client = Client(PORT, KEYS, clock=self._clock)
+            await self._put(number, client, key, only_if)
+            await self.read(number, client, key, "get")
+            client.close()
+
+        only_if = self._known.get(key, "")
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._dice.randint(2, 4)):
+                group.create_task(one())
 
     def _think_s(self) -> float:
-        return self._dice.expovariate(1 / self._pace_s) if self._dice.random() > 0.3 else 0.001
+        return self._dice.expovariate(1 / self._pace_s) if self._dice.random() > self._hurry else 0.001
 
     def _size(self) -> int:
-        draw = self._dice.random()
-        if draw < 0.7:
+        if self._dice.random() > self._large:
             return int(10 + 2000 * self._dice.random())
-        if draw < 0.8:
+        draw = self._dice.random()
+        if draw < 0.3:
             return INLINE_BYTES + self._dice.randint(-2, 2)
-        if draw < 0.95:
+        if draw < 0.8:
             return INLINE_BYTES + int(self._dice.random() * 200 * KIB)
         return int(self._dice.random() * 3000 * KIB)
 
@@ -253,17 +286,31 @@ class Crowd:
         if only_if is not None:
             headers |= {"if-match": f'"{only_if}"'} if only_if else {"if-none-match": "*"}
         call = self.history.begin(verb, key, client=number, node=0, at_s=self._time(), wrote=wrote, only_if=only_if)
+        begun = self._begin(key)
         method = {Verb.DELETE: "DELETE", Verb.COMPLETE: "POST"}.get(verb, "PUT")
         reply = await self._ask(client, method, f"/{BUCKET}/{key}", query, body, headers)
         outcome = self._outcome(verb, reply, wrote, only_if)
         if outcome is None:  # Answered before anything was done.
             self.history.drop(call)
+            self._open[key] -= 1
             return False
         self.history.end(call, outcome, at_s=self._time())
         if outcome is Outcome.OK:
             self._known[key] = wrote
             self._written.add((key, wrote))
+            content = self.contents.body(wrote)
+            alone = self._open[key] == 1 and self._begun[key] == begun
+            if content is not None and alone and (wrong := self._acknowledged(key, content)):
+                self.wrong.append(f"{verb.value} {key}: {wrong}")
+        if outcome is not Outcome.UNKNOWN:
+            self._open[key] -= 1
         return outcome is Outcome.OK
+
+    def _begin(self, key: str) -> int:
+        """A write of this key begins: the so-manieth."""
+        self._open[key] += 1
+        self._begun[key] += 1
+        return self._begun[key]
 
     def _outcome(self, verb: Verb, reply: Message | None, wrote: str, only_if: str | None) -> Outcome | None:
         if reply is None:
@@ -291,11 +338,15 @@ class Crowd:
         self._written.add((key, etag))
         headers = {"x-amz-copy-source": f"/{BUCKET}/{source}", "x-amz-copy-source-if-match": f'"{etag}"'}
         call = self.history.begin(Verb.COPY, key, client=number, node=0, at_s=self._time(), wrote=etag)
+        self._begin(key)
         reply = await self._ask(client, "PUT", f"/{BUCKET}/{key}", headers=headers)
         if reply is not None and reply.status in (404, 412):
             self.history.drop(call)  # The source is another one by now, or none.
+            self._open[key] -= 1
             return
         outcome = self._outcome(Verb.COPY, reply, etag, None)
+        if outcome is not Outcome.UNKNOWN:
+            self._open[key] -= 1
         if outcome is None:
             self.history.drop(call)
             return
