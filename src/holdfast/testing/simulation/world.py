@@ -27,21 +27,20 @@ from holdfast.limits import CONNECTIONS, MIB, REQUESTS
 from holdfast.model import Place, replace
 from holdfast.testing.disk.disk import Disk
 from holdfast.testing.evidence.judge import Sample
-from holdfast.testing.faults import Fault, Kind
 from holdfast.testing.lab.network.client import Client
+from holdfast.testing.simulation.episodes import endure
 from holdfast.testing.simulation.life import LIFE, Life, living
 from holdfast.testing.simulation.loop import SimLoop
 from holdfast.testing.simulation.machine import Lines, Machine, SimClock, simulated
 from holdfast.testing.simulation.network import Door
 from holdfast.testing.simulation.places import Provider
-from holdfast.testing.simulation.plan import ALL, LATE_S, Episode, Mishap, Plan, Terms, draw_plan, draw_terms
+from holdfast.testing.simulation.plan import LATE_S, Episode, Mishap, Plan, Terms, draw_plan, draw_terms
 from holdfast.testing.simulation.workload import BUCKET, KEYS, PORT, Crowd
 
 _PATIENCE_S: Final = 1200.0
 """So long after the last trouble everything must be paid: four times the longest pause of anything."""
 _LOOK_S: Final = 10.0
 _RESTART_S: Final = 2.0
-_LAND_S: Final = 5.0
 _LARGEST_BYTES: Final = 9 * MIB
 """No body of the workload is larger."""
 _DRAIN_S: Final = 10.0
@@ -315,60 +314,14 @@ class World:
     def _log(self, line: str) -> None:
         self.lines.append(f"{self.loop.time():.6f} log: {line}")
 
-    # --- troubles of providers ---
+    # --- troubles ---
 
     async def _episode(self, episode: Episode) -> None:
         await asyncio.sleep(episode.start_s)
-        trouble, provider = episode.trouble, self.providers[episode.grid]
-        self.troubles[trouble.name] += 1
-        self.trace(f"{episode.grid} begins: {trouble.name} {episode.node}")
-        match trouble.special or trouble.shape:
-            case "lag":
-                provider.lag()
-                await asyncio.sleep(episode.length_s)
-            case "unreachable":
-                provider.unreachable = 0.3
-                await asyncio.sleep(episode.length_s)
-            case "lose":
-                provider.memory.lose()
-                await asyncio.sleep(episode.length_s)
-            case "rot":
-                self._rot(provider)
-            case "ramp":
-                for share in (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0):
-                    self._inject(episode, share)
-                    await asyncio.sleep(episode.length_s / 7)
-            case "flapping":
-                for _ in range(10):
-                    self._inject(episode, 1.0)
-                    await asyncio.sleep(min(5.0, episode.length_s / 20))
-                    await provider.heal(LATE_S)
-                    await asyncio.sleep(min(5.0, episode.length_s / 20))
-            case "wave":
-                self._inject(episode, 1.0)
-                await asyncio.sleep(episode.length_s * 0.7)
-                provider.inject(Fault(Kind.THROTTLE, share=0.7), ALL, episode.node)
-                await asyncio.sleep(episode.length_s * 0.3)
-            case _:
-                self._inject(episode, 1.0)
-                until_s = self.loop.time() + episode.length_s
-                while self.loop.time() < until_s:
-                    await asyncio.sleep(min(_LAND_S, max(0.0, until_s - self.loop.time())))
-                    await provider.land(LATE_S)
-        await provider.heal(LATE_S)
+        self.troubles[episode.trouble.name] += 1
+        self.trace(f"{episode.grid} begins: {episode.trouble.name} {episode.node}")
+        await endure(episode, self.providers[episode.grid], dice=self._dice)
         self.trace(f"{episode.grid} is well again")
-
-    def _inject(self, episode: Episode, share: float) -> None:
-        for fault, operations in episode.trouble.faults:
-            self.providers[episode.grid].inject(replace(fault, share=fault.share * share), operations, episode.node)
-
-    def _rot(self, provider: Provider) -> None:
-        """Bits flip in some of what it holds, and it does not notice."""
-        for place, size in provider.places():
-            if size and self._dice.random() < 0.3:
-                provider.memory.rot(place, int(self._dice.random() * size))
-
-    # --- troubles of the machine ---
 
     async def _mishaps(self) -> None:
         for mishap in self.plan.mishaps:
