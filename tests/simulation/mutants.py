@@ -38,28 +38,29 @@ def is_found(name: str, verdict: Verdict) -> bool:
     return bool(told) and verdict.troubles.get(name, 0) > 0 and "the run broke" not in verdict.broken[0]
 
 
-def _played(name: str, seeds: Sequence[int], steps: int) -> Iterator[Verdict]:
+def _played(name: str, seeds: Sequence[str], steps: int) -> Iterator[Verdict]:
     """Without a name: as the product is."""
     playing = partial(play_mutant, name) if name else play
-    return play_all(map(str, seeds), steps, play=playing)
+    return play_all(seeds, steps, play=playing)
 
 
-def _search(name: str, seeds: range, steps: int) -> int | None:
+def _search(name: str, seeds: Sequence[str], steps: int) -> None:
     """The first of these seeds, those of short runs first, that finds a mutant, and nothing without it; says what it told."""
-    shortest = sorted(seeds, key=lambda seed: draw_terms(random.Random(f"{seed}/terms"), steps).horizon_s)
+    shortest = sorted(
+        seeds, key=lambda seed: draw_terms(random.Random(f"{seed}/terms"), steps).horizon_s
+    )  # Of any focus.
     for tried, verdict in enumerate(_played(name, shortest, steps), 1):
-        if is_found(name, verdict) and not any(honest.broken for honest in _played("", [int(verdict.seed)], steps)):
+        if is_found(name, verdict) and not any(honest.broken for honest in _played("", [verdict.seed], steps)):
             acted = verdict.troubles[name]
             told = next(line for line in verdict.broken if re.search(MUTANTS[name].told, line))
             print(
                 f"{name}: seed {verdict.seed}, the {tried}. of {len(seeds)} ({verdict.elapsed_s:.1f} s, acted {acted}x): {told[:200]}",
                 flush=True,
             )
-            return int(verdict.seed)
+            return
         if verdict.broken:
             print(f"{name}: seed {verdict.seed} is red for another reason: {verdict.broken[0][-400:]}", flush=True)
-    print(f"{name}: survived seeds {seeds.start} to {seeds.stop - 1} with {steps} steps", flush=True)
-    return None
+    print(f"{name}: survived seeds {seeds[0]} to {seeds[-1]} with {steps} steps", flush=True)
 
 
 def _replay(names: Sequence[str], *, honest: bool) -> None:
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("names", nargs="*", help="mutants, or how their names begin; none: all")
     parser.add_argument("--search", action="store_true", help="look for the first seed of each, and print it")
     parser.add_argument("--first", type=int, default=81, help="the first seed of a search")
+    parser.add_argument("--focus", default="", help="search seeds about one thing, such as `power`")
     parser.add_argument("--count", type=int, default=20, help="how many seeds a search takes")
     parser.add_argument("--steps", type=int, default=0, help="of a search")
     parser.add_argument("--honest", action="store_true", help="play the seeds without a mutant, too")
@@ -86,7 +88,9 @@ def main(arguments: Sequence[str]) -> None:
         _replay(names, honest=asked.honest)
         return
     for name in names:
-        _search(name, range(asked.first, asked.first + asked.count), asked.steps or MUTANTS[name].steps)
+        focus = f"{asked.focus}-" if asked.focus else ""
+        seeds = [f"{focus}{number}" for number in range(asked.first, asked.first + asked.count)]
+        _search(name, seeds, asked.steps or MUTANTS[name].steps)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Mutant(NamedTuple):
     told: str
     """What a checker says then (a regular expression)."""
     plant: Callable[[Act], AbstractContextManager[None]]
-    seed: int
+    seed: str
     """One that finds it; 0: none is known."""
     steps: int = 80
 
@@ -65,7 +65,7 @@ class Mutant(NamedTuple):
 MUTANTS: Final[dict[str, Mutant]] = {}
 
 
-def _mutant(promise: str, told: str, seed: int, steps: int = 80) -> Callable[[Any], Any]:
+def _mutant(promise: str, told: str, seed: str = "", steps: int = 80) -> Callable[[Any], Any]:
     def add(plant: Callable[[Act], Iterator[None]]) -> Callable[[Act], Iterator[None]]:
         name = plant.__name__.removeprefix("_").replace("_", " ")
         MUTANTS[name] = Mutant(promise, told, contextmanager(plant), seed, steps)
@@ -125,7 +125,7 @@ def _never_wrong(act: Act) -> Callable[[Any], Any]:
 # --- writes ---
 
 
-@_mutant("No grid sees a version before the index has it.", LOST, 85)
+@_mutant("No grid sees a version before the index has it.", LOST, "85")
 def _publish_before_commit(act: Act) -> Iterator[None]:
     put = write._put
 
@@ -144,7 +144,7 @@ def _publish_before_commit(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("Nothing is acknowledged before it is committed.", LOST, 85)
+@_mutant("Nothing is acknowledged before it is committed.", LOST, "85")
 def _acknowledge_before_commit(act: Act) -> Iterator[None]:
     apply = Committer._apply
 
@@ -157,7 +157,7 @@ def _acknowledge_before_commit(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("A condition is checked in the transaction that depends on it.", r": (two winners|unmet|lost|stale): ", 100)
+@_mutant("A condition is checked in the transaction that depends on it.", r": (two winners|unmet|lost|stale): ", "100")
 def _condition_checked_before_the_commit(act: Act) -> Iterator[None]:
     put, check = write._put, sqlite_objects.check_write
 
@@ -173,7 +173,7 @@ def _condition_checked_before_the_commit(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("Parts of an upload stay until every grid holds the object.", LOST, 0)
+@_mutant("Parts of an upload stay until every grid holds the object.", LOST, "")
 def _parts_released_when_completed(act: Act) -> Iterator[None]:
     complete = sqlite_uploads.complete
 
@@ -186,7 +186,7 @@ def _parts_released_when_completed(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("An upload becomes an object of the parts that its client listed, in their order.", BYTES, 98)
+@_mutant("An upload becomes an object of the parts that its client listed, in their order.", BYTES, "98")
 def _parts_in_the_order_of_their_size(act: Act) -> Iterator[None]:
     complete = sqlite_uploads.complete
 
@@ -206,19 +206,19 @@ def _parts_in_the_order_of_their_size(act: Act) -> Iterator[None]:
 # --- durability on this machine ---
 
 
-@_mutant("A spool file is flushed before the commit that names it.", LOST, 0)
+@_mutant("A spool file is flushed before the commit that names it.", LOST, "")
 def _spool_file_not_flushed(act: Act) -> Iterator[None]:
     with _instead(incoming, "os", _Os(act, lambda descriptor: not stat.S_ISDIR(os.fstat(descriptor).st_mode))):
         yield
 
 
-@_mutant("A spool file's name is flushed before the commit that names it.", LOST, 0)
+@_mutant("A spool file's name is flushed before the commit that names it.", LOST, "")
 def _spool_directory_not_flushed(act: Act) -> Iterator[None]:
     with _instead(incoming, "os", _Os(act, lambda descriptor: stat.S_ISDIR(os.fstat(descriptor).st_mode))):
         yield
 
 
-@_mutant("A commit is flushed before it is acknowledged.", LOST, 98)
+@_mutant("A commit is flushed before it is acknowledged.", LOST, "98")
 def _index_not_flushed(act: Act) -> Iterator[None]:
     opened = sqlite_open.open_writer
 
@@ -232,7 +232,7 @@ def _index_not_flushed(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("What a grid on this machine holds survives power loss.", LOST, 0)
+@_mutant("What a grid on this machine holds survives power loss.", LOST, "")
 def _folder_not_flushed(act: Act) -> Iterator[None]:
     def unflushed(self: Any, whole: Any) -> None:
         act()
@@ -241,7 +241,7 @@ def _folder_not_flushed(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("Spooled bytes stay until the grids of the policy hold them.", LOST, 0)
+@_mutant("Spooled bytes stay until the grids of the policy hold them.", LOST, "")
 def _spool_file_released_when_one_grid_holds_it(act: Act) -> Iterator[None]:
     confirm = sqlite_debts._confirm
 
@@ -259,7 +259,7 @@ def _spool_file_released_when_one_grid_holds_it(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("A body in the index stays while a grid is owed it.", LOST, 93)
+@_mutant("A body in the index stays while a grid is owed it.", LOST, "93")
 def _inline_body_trimmed_while_owed(act: Act) -> Iterator[None]:
     def trim(batch: Any, keep_bytes: int, after: int, limit: int, wanted: Any) -> Any:
         freed = 0
@@ -280,7 +280,7 @@ def _inline_body_trimmed_while_owed(act: Act) -> Iterator[None]:
 # --- debts ---
 
 
-@_mutant("A tombstone stays until every grid has confirmed the deletion.", RETURNED, 86)
+@_mutant("A tombstone stays until every grid has confirmed the deletion.", RETURNED, "86")
 def _tombstone_dropped_early(act: Act) -> Iterator[None]:
     confirm = sqlite_debts._confirm
 
@@ -297,7 +297,7 @@ def _tombstone_dropped_early(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("A debt is settled when it was paid, not when paying failed.", GRID, 90)
+@_mutant("A debt is settled when it was paid, not when paying failed.", GRID, "90")
 def _failed_payment_settled(act: Act) -> Iterator[None]:
     pay = paying.pay
 
@@ -313,7 +313,7 @@ def _failed_payment_settled(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("A change whose answer was lost is read back before its debt is settled.", GRID, 0)
+@_mutant("A change whose answer was lost is read back before its debt is settled.", GRID, "")
 def _uncertain_change_forgotten(act: Act) -> Iterator[None]:
     may_have = paying._may_have_acted
 
@@ -326,7 +326,7 @@ def _uncertain_change_forgotten(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("Every grid of the policy is owed a write.", GRID, 85)
+@_mutant("Every grid of the policy is owed a write.", GRID, "85")
 def _debt_of_one_grid_not_recorded(act: Act) -> Iterator[None]:
     owe = sqlite_owe.owe_anew
 
@@ -341,7 +341,7 @@ def _debt_of_one_grid_not_recorded(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("A deletion is owed to every grid, also to one that is down.", RETURNED, 0)
+@_mutant("A deletion is owed to every grid, also to one that is down.", RETURNED, "")
 def _deletion_not_owed_to_grids_that_are_down(act: Act) -> Iterator[None]:
     one, asked = sqlite_objects._delete_one, delete._delete
 
@@ -364,7 +364,7 @@ def _deletion_not_owed_to_grids_that_are_down(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("While a lease runs nobody else pays the debt.", GRID, 0)
+@_mutant("While a lease runs nobody else pays the debt.", GRID, "")
 def _lease_not_looked_at(act: Act) -> Iterator[None]:
     queries = {
         pick: query.replace("due_ms <= ?2", "due_ms <= ?2 + 1000000000") for pick, query in sqlite_debts.DUE.items()
@@ -381,7 +381,7 @@ def _lease_not_looked_at(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("What was paid is the version of the claim, and a later one is still owed.", LOST, 0)
+@_mutant("What was paid is the version of the claim, and a later one is still owed.", LOST, "")
 def _payment_of_an_older_version_settles(act: Act) -> Iterator[None]:
     settle = sqlite_debts.settle
 
@@ -399,7 +399,7 @@ def _payment_of_an_older_version_settles(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("A copy that was found to be wrong is owed.", GRID, 0)
+@_mutant("A copy that was found to be wrong is owed.", GRID, "")
 def _wrong_copy_not_owed(act: Act) -> Iterator[None]:
     def forgotten(*_: Any) -> bool:
         act()
@@ -412,19 +412,19 @@ def _wrong_copy_not_owed(act: Act) -> Iterator[None]:
 # --- reads ---
 
 
-@_mutant("Every block is checked before it is sent.", BYTES, 141)
+@_mutant("Every block is checked before it is sent.", BYTES, "141")
 def _blocks_not_verified(act: Act) -> Iterator[None]:
     with _instead(searching, "crc32c", _never_wrong(act)):
         yield
 
 
-@_mutant("Blocks from the cache are checked before they are sent.", BYTES, 0)
+@_mutant("Blocks from the cache are checked before they are sent.", BYTES, "")
 def _cached_blocks_not_verified(act: Act) -> Iterator[None]:
     with _instead(cache_files, "crc32c", _never_wrong(act)):
         yield
 
 
-@_mutant("A read that begins after a write was acknowledged sees it.", STALE, 81)
+@_mutant("A read that begins after a write was acknowledged sees it.", STALE, "81")
 def _rows_of_the_index_remembered(act: Act) -> Iterator[None]:
     get = sqlite.SqliteIndex.get
     memory: dict[tuple[int, str, str], tuple[float, Any]] = {}
@@ -444,7 +444,7 @@ def _rows_of_the_index_remembered(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("A LIST that begins after a write was acknowledged sees it.", STALE, 81)
+@_mutant("A LIST that begins after a write was acknowledged sees it.", STALE, "81")
 def _pages_of_lists_remembered(act: Act) -> Iterator[None]:
     scan = sqlite.SqliteIndex.scan
     memory: dict[Any, tuple[float, Any]] = {}
@@ -464,7 +464,7 @@ def _pages_of_lists_remembered(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("A LIST hides nothing that was acknowledged.", STALE, 100)
+@_mutant("A LIST hides nothing that was acknowledged.", STALE, "100")
 def _pages_of_lists_begin_one_key_too_late(act: Act) -> Iterator[None]:
     scan = sqlite_scan.scan
 
@@ -480,7 +480,7 @@ def _pages_of_lists_begin_one_key_too_late(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("Unknown is not absent: when no copy answers that is 503.", r": lost: ", 93)
+@_mutant("Unknown is not absent: when no copy answers that is 503.", r": lost: ", "93")
 def _absent_when_no_copy_answers(act: Act) -> Iterator[None]:
     def absent(detail: str) -> S3Error:
         act()
@@ -490,7 +490,7 @@ def _absent_when_no_copy_answers(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("As many grids as the policy says hold a write before it is acknowledged.", r"acknowledged with", 81)
+@_mutant("As many grids as the policy says hold a write before it is acknowledged.", r"acknowledged with", "81")
 def _acknowledged_without_enough_grids(act: Act) -> Iterator[None]:
     def enough(ack: int, outcomes: Any) -> bool:
         act()

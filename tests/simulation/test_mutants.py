@@ -14,7 +14,7 @@ from tests.simulation.playing import note, run, verdicts_of
 FOUND = {name: mutant for name, mutant in MUTANTS.items() if mutant.seed}
 """Those for which a seed is known. The others show what the simulator does not reach yet."""
 
-Played = dict[tuple[str, int, int], Verdict]
+Played = dict[tuple[str, str, int], Verdict]
 """By mutant (empty: none), seed and steps."""
 
 
@@ -25,9 +25,7 @@ def played() -> Played:
     said: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
     assert said, done.stderr
     verdicts = verdicts_of(one["verdict"] for one in said)
-    return {
-        (one["name"], int(verdict.seed), one["steps"]): verdict for one, verdict in zip(said, verdicts, strict=True)
-    }
+    return {(one["name"], verdict.seed, one["steps"]): verdict for one, verdict in zip(said, verdicts, strict=True)}
 
 
 @pytest.mark.slow

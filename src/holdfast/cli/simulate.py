@@ -17,6 +17,7 @@ from holdfast.cli.telling import JsonOption, prose
 from holdfast.clock import SystemClock
 from holdfast.errors import ConfigError
 from holdfast.model import to_json
+from holdfast.testing.simulation.plan import FOCUSES
 from holdfast.testing.simulation.run import HASH_SEED, Verdict, play, play_all
 
 HELP: Final = prose("""
@@ -36,12 +37,16 @@ nothing deleted there; every debt must be paid, and each grid hold exactly what 
 
 [cyan]holdfast simulate --seed 7 --steps 500 --trace trace.txt[/cyan]   plays one, and writes what happened
 
+[cyan]holdfast simulate --seed power-1[/cyan]   plays 20 that are about losing power; others are about late changes, lies and deaths
+
 [cyan]holdfast simulate --seed 1000 --count 0 --jobs 2[/cyan]   plays one after another until Ctrl-C
 """)
 
 
 def command(
-    seed: Annotated[int, typer.Option("--seed", "-s", metavar="N", help="The first seed.", min=0)] = 1,
+    seed: Annotated[
+        str, typer.Option("--seed", "-s", metavar="[FOCUS-]N", help=f"The first seed; FOCUS: {', '.join(FOCUSES)}.")
+    ] = "1",
     many: Annotated[
         int | None, typer.Option("--count", "-n", metavar="N", help="How many; 0: until Ctrl-C.", min=0)
     ] = None,
@@ -65,11 +70,12 @@ def command(
     if trace is not None and number != 1:
         raise ConfigError("--trace", "it takes the trace of one run.", "Leave --count out.")
     console = Console(highlight=False, stderr=as_json)
-    seeds = (str(each) for each in (count(seed) if number == 0 else range(seed, seed + number)))
+    focus, first = _first(seed)
+    seeds = (f"{focus}{each}" for each in (count(first) if number == 0 else range(first, first + number)))
     verdicts: list[Verdict] = []
     clock = SystemClock()
     began_s = clock.monotonic_s()
-    playing = [play(str(seed), steps, trace)] if trace is not None else play_all(seeds, steps, jobs=jobs)
+    playing = [play(seed, steps, trace)] if trace is not None else play_all(seeds, steps, jobs=jobs)
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         try:
             for verdict in playing:
@@ -89,6 +95,15 @@ def command(
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1 if any(verdict.broken for verdict in verdicts) or not verdicts else 0)  # See `play`.
+
+
+def _first(seed: str) -> tuple[str, int]:
+    """What stands before the number of a seed, and the number."""
+    focus, dash, number = seed.rpartition("-")
+    if not number.isdecimal() or not number.isascii() or (focus not in FOCUSES and bool(dash or focus)):
+        remedy = f"A number, or one of {', '.join(FOCUSES)} and a number: power-7."
+        raise ConfigError("--seed", f"{seed!r} is not understood.", remedy)
+    return focus + dash, int(number)
 
 
 def _tell(verdict: Verdict, console: Console) -> None:

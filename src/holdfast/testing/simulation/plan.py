@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.limits import DOUBT_S, MIB
-from holdfast.model import Value
+from holdfast.model import Value, replace
 from holdfast.testing.faults import Fault, Kind
 
 LATE_S: Final = DOUBT_S - 5.0
@@ -90,6 +90,48 @@ MACHINE: Final = (
 """What happens to the machine and its processes; what is named more often happens more often."""
 
 
+class Focus(Value, frozen=True):
+    """What a run is about, when it is about one thing: rare meetings of events are found sooner where they are made likely."""
+
+    about: str
+    troubles: tuple[str, ...]
+    mishaps: tuple[str, ...]
+    most_mishaps: int
+    nodes: int
+    keys: int
+    ack: tuple[int, ...]
+    large: float
+    inline_bytes: int
+    cache_bytes: int
+
+
+FOCUSES: Final = {
+    "power": Focus(
+        "power is lost again and again while providers are out, so that what is here is all there is",
+        ("refused", "silent", "full"), ("power",), 8, 1, 4, (0,), 0.7, 0, 0,
+    ),
+    "late": Focus(
+        "providers lose answers and act late, on few keys that several nodes overwrite",
+        ("late changes", "lost answers", "silent for some"), ("kill", "slow disk"), 2, 2, 2, (0, 1), 0.3, 0, 0,
+    ),
+    "lies": Focus(
+        "a provider damages what it was given, or lies about it, and bodies are nowhere else on this machine",
+        ("wrong bytes", "short bodies", "wrong etags", "says absent", "rot", "lost", "reads fail"),
+        ("restart",), 2, 1, 8, (1,), 0.7, 0, 4 * MIB,
+    ),
+    "deaths": Focus(
+        "processes die in the midst of their work, one after another, while others go on",
+        ("slow", "slow for some", "lost answers"), ("kill", "kill", "kill all", "slow disk"), 9, 3, 3, (0, 1), 0.5, 0, 0,
+    ),
+}  # fmt: skip
+"""By the name that stands before the number in a seed: `power-7`."""
+
+
+def focus_of(seed: str) -> Focus | None:
+    """What this seed is about; None: everything."""
+    return FOCUSES.get(seed.rpartition("-")[0])
+
+
 class Terms(Value, frozen=True):
     """How an installation is made, and how it is used."""
 
@@ -135,8 +177,24 @@ class Terms(Value, frozen=True):
         )
 
 
-def draw_terms(dice: random.Random, steps: int) -> Terms:
+def draw_terms(dice: random.Random, steps: int, focus: Focus | None = None) -> Terms:
     """An installation, and a load that takes `steps` requests."""
+    terms = _draw_terms(dice, steps)
+    if focus is None:
+        return terms
+    return replace(
+        terms,
+        nodes=("one", "two", "three")[: focus.nodes],
+        keys=tuple(f"a/{number}" for number in range(focus.keys)),
+        ack=dice.choice(focus.ack),
+        large=focus.large,
+        inline_bytes=focus.inline_bytes,
+        cache_bytes=focus.cache_bytes,
+        scrub_s=600.0 if terms.horizon_s > 600 else 120.0,
+    )
+
+
+def _draw_terms(dice: random.Random, steps: int) -> Terms:
     providers = ("alpha", "beta", "gamma")[: dice.choice((1, 2, 2, 2, 3))]
     folders = ("disk",) if len(providers) < 2 or dice.random() < 0.3 else ()
     clients = dice.randint(2, 8)
@@ -198,7 +256,13 @@ class Plan(Value, frozen=True):
 
 
 def draw_plan(
-    dice: random.Random, *, grids: Sequence[str], nodes: Sequence[str], horizon_s: float, correlated: bool
+    dice: random.Random,
+    *,
+    grids: Sequence[str],
+    nodes: Sequence[str],
+    horizon_s: float,
+    correlated: bool,
+    focus: Focus | None = None,
 ) -> Plan:
     """What goes wrong within `horizon_s`. `correlated`: providers fail independently, so also at the same time."""
     victim = dice.choice(list(grids))
@@ -213,7 +277,9 @@ def draw_plan(
             free_s[grid] = start_s + length_s + 2 * DOUBT_S
     for _ in range(dice.randint(2, 9)):
         grid = dice.choice(list(grids))
-        trouble = dice.choice([trouble for trouble in _troubles(dice) if grid == victim or not trouble.lies])
+        possible = [trouble for trouble in _troubles(dice) if grid == victim or not trouble.lies]
+        wanted = [trouble for trouble in possible if focus is not None and trouble.name in focus.troubles]
+        trouble = dice.choice(wanted or possible)
         start_s = (free_s[grid] if correlated else max(free_s.values())) + dice.expovariate(6) * horizon_s
         length_s = min(0.4, dice.expovariate(8)) * horizon_s
         node = dice.choice(list(nodes)) if trouble.faults and dice.random() < 0.15 else ""
@@ -223,13 +289,13 @@ def draw_plan(
     kept = tuple(episode for episode in episodes if episode.start_s < horizon_s)
     mishaps = [
         Mishap(
-            dice.choice(MACHINE),
+            dice.choice(MACHINE if focus is None else focus.mishaps),
             dice.choice(list(nodes)),
             _moment(dice, kept, horizon_s),
             min(0.2, dice.expovariate(15)) * horizon_s,
             dice.choice((0, dice.randint(1, 60), dice.randint(1, 60))),
         )
-        for _ in range(dice.randint(0, 7))
+        for _ in range(dice.randint(0, 7) if focus is None else dice.randint(1, focus.most_mishaps))
     ]
     return Plan(kept, tuple(sorted(mishaps, key=lambda mishap: mishap.start_s)), victim)
 

@@ -34,7 +34,7 @@ from holdfast.testing.simulation.loop import SimLoop
 from holdfast.testing.simulation.machine import Lines, Machine, SimClock, simulated
 from holdfast.testing.simulation.network import Door
 from holdfast.testing.simulation.places import Provider
-from holdfast.testing.simulation.plan import LATE_S, Episode, Mishap, Plan, Terms, draw_plan, draw_terms
+from holdfast.testing.simulation.plan import LATE_S, Episode, Mishap, Plan, Terms, draw_plan, draw_terms, focus_of
 from holdfast.testing.simulation.workload import BUCKET, KEYS, PORT, Crowd
 
 _PATIENCE_S: Final = 1200.0
@@ -58,11 +58,11 @@ class World:
     def __init__(self, seed: str, *, steps: int, folder: Path, keep: bool = False) -> None:
         self.seed = seed
         self.steps = steps
-        self.terms: Terms = draw_terms(random.Random(f"{seed}/terms"), steps)
+        self.terms: Terms = draw_terms(random.Random(f"{seed}/terms"), steps, focus_of(seed))
         terms = self.terms
         self.plan: Plan = draw_plan(
             random.Random(f"{seed}/plan"), grids=terms.providers, nodes=terms.nodes, horizon_s=terms.horizon_s,
-            correlated=terms.correlated,
+            correlated=terms.correlated, focus=focus_of(seed),
         )  # fmt: skip
         self.loop = SimLoop(draw=random.Random(f"{seed}/network").random)
         self.machine = Machine(self.loop, random.Random(f"{seed}/machine"))
