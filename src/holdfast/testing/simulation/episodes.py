@@ -10,10 +10,8 @@ from typing import Final
 from holdfast.model import replace
 from holdfast.testing.faults import Fault, Kind
 from holdfast.testing.simulation.places import Provider
-from holdfast.testing.simulation.plan import ALL, LATE_S, Episode
+from holdfast.testing.simulation.plan import ALL, LATE, LATE_S, Episode
 
-_LAND_S: Final = 5.0
-"""How often changes arrive that were late."""
 _RAMP: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 _FLAPS: Final = 10
 _FLAP_S: Final = 5.0
@@ -54,8 +52,9 @@ async def endure(episode: Episode, provider: Provider, *, dice: random.Random) -
             _inject(episode, provider, 1.0)
             left_s = episode.length_s
             while left_s > 0:
-                await asyncio.sleep(min(_LAND_S, left_s))
-                left_s -= _LAND_S
+                pause_s = min(left_s, LATE_S * dice.random() if episode.trouble.name == LATE else left_s)
+                await asyncio.sleep(pause_s)
+                left_s -= pause_s
                 await provider.land(LATE_S)
     await provider.heal(LATE_S)
 

@@ -21,6 +21,7 @@ from holdfast.testing.faults import Fault, Kind
 LATE_S: Final = DOUBT_S - 5.0
 """A change whose answer was lost happens within this or never."""
 
+LATE: Final = "late changes"
 CHANGES: Final = ("stage", "publish", "delete", "copy")
 READS: Final = ("get", "head")
 ALL: Final = ("attach", *CHANGES, *READS, "list")
@@ -67,7 +68,7 @@ def _troubles(dice: random.Random) -> tuple[Trouble, ...]:
         Trouble("throttled", _one(Kind.THROTTLE, ALL, some)),
         Trouble("throttled, come later", _one(Kind.THROTTLE, ALL, some, 1.0 + 10 * dice.random())),
         Trouble("lost answers", _one(Kind.LOST_ANSWER, CHANGES, some)),
-        Trouble("late changes", _one(Kind.LATE, ("publish", "delete", "copy"), some)),
+        Trouble(LATE, _one(Kind.LATE, ("publish", "delete", "copy"), some)),
         Trouble("not visible", special="lag"),
         Trouble("part of the keys", special="unreachable"),
         Trouble("ramp", _one(Kind.REFUSE), shape="ramp"),
@@ -98,30 +99,38 @@ class Focus(Value, frozen=True):
     mishaps: tuple[str, ...]
     most_mishaps: int
     nodes: int
+    providers: int
     keys: int
-    ack: tuple[int, ...]
-    large: float
-    inline_bytes: int
-    cache_bytes: int
+    folder: bool = False
+    """The machine's own disk is a grid, too."""
+    ack: int = 0
+    large: float = 0.5
+    cache_bytes: int = 0
+    together: bool = False
+    """For the most part the way to all providers is out."""
 
 
 FOCUSES: Final = {
     "power": Focus(
-        "power is lost again and again while providers are out, so that what is here is all there is",
-        ("refused", "silent", "full"), ("power",), 8, 1, 4, (0,), 0.7, 0, 0,
+        "power is lost again and again while all providers are out: what is here is all there is",
+        ("refused", "silent", "full"), ("power",), 8, nodes=1, providers=2, keys=4, large=0.7, together=True,
+    ),
+    "folder": Focus(
+        "power is lost again and again, and one of two grids is a directory on the same disk",
+        ("refused", "silent", "full"), ("power",), 8, nodes=1, providers=1, keys=4, folder=True, together=True,
     ),
     "late": Focus(
         "providers lose answers and act late, on few keys that several nodes overwrite",
-        ("late changes", "lost answers", "silent for some"), ("kill", "slow disk"), 2, 2, 2, (0, 1), 0.3, 0, 0,
+        ("late changes", "late changes", "lost answers"), ("kill", "slow disk"), 2, nodes=2, providers=2, keys=1, large=0.2,
     ),
     "lies": Focus(
-        "a provider damages what it was given, or lies about it, and bodies are nowhere else on this machine",
-        ("wrong bytes", "short bodies", "wrong etags", "says absent", "rot", "lost", "reads fail"),
-        ("restart",), 2, 1, 8, (1,), 0.7, 0, 4 * MIB,
+        "a provider damages or loses what it was given, while others are out and nothing is kept here that need not be",
+        ("wrong bytes", "short bodies", "wrong etags", "says absent", "rot", "lost", "reads fail", "writes fail", "refused"),
+        ("restart",), 2, nodes=1, providers=2, keys=4, large=0.7, ack=1, cache_bytes=4 * MIB,
     ),
     "deaths": Focus(
-        "processes die in the midst of their work, one after another, while others go on",
-        ("slow", "slow for some", "lost answers"), ("kill", "kill", "kill all", "slow disk"), 9, 3, 3, (0, 1), 0.5, 0, 0,
+        "processes die in the midst of their work, one after another, while others go on with the same few keys",
+        ("slow", "slow for some", "lost answers"), ("kill", "kill", "kill all", "slow disk"), 9, nodes=3, providers=2, keys=2,
     ),
 }  # fmt: skip
 """By the name that stands before the number in a seed: `power-7`."""
@@ -185,12 +194,15 @@ def draw_terms(dice: random.Random, steps: int, focus: Focus | None = None) -> T
     return replace(
         terms,
         nodes=("one", "two", "three")[: focus.nodes],
+        providers=("alpha", "beta", "gamma")[: focus.providers],
+        folders=("disk",) if focus.folder else (),
         keys=tuple(f"a/{number}" for number in range(focus.keys)),
-        ack=dice.choice(focus.ack),
+        ack=focus.ack,
+        accept=True,
         large=focus.large,
-        inline_bytes=focus.inline_bytes,
+        inline_bytes=0,
         cache_bytes=focus.cache_bytes,
-        scrub_s=600.0 if terms.horizon_s > 600 else 120.0,
+        correlated=True,
     )
 
 
@@ -268,10 +280,12 @@ def draw_plan(
     victim = dice.choice(list(grids))
     episodes: list[Episode] = []
     free_s = dict.fromkeys(grids, 0.0)
-    if correlated and dice.random() < 0.5:
+    if correlated and (dice.random() < 0.5 or (focus is not None and focus.together)):
         # The way to all of them is out: what is accepted then is nowhere but here.
         trouble = dice.choice([trouble for trouble in _troubles(dice) if trouble.name in ("refused", "silent", "full")])
         start_s, length_s = 0.5 * dice.random() * horizon_s, 0.3 * dice.random() * horizon_s
+        if focus is not None and focus.together:
+            start_s, length_s = 0.2 * start_s, 0.6 * horizon_s + length_s
         for grid in grids:
             episodes.append(Episode(trouble, grid, "", start_s, length_s))
             free_s[grid] = start_s + length_s + 2 * DOUBT_S
