@@ -100,6 +100,11 @@ class Provider:
         """Whether a key has these bytes there, in any bucket."""
         return any(key in objects and objects[key].data == body for objects in self.memory._buckets.values())
 
+    def etag(self, place: Place) -> str:
+        """Of what it holds there, past its faults; "" of nothing."""
+        found = self.memory._buckets.get(place.bucket, {}).get(place.key)
+        return found.etag if found is not None else ""
+
     def refuses(self, place: Place) -> bool:
         """Whether this key is out of reach."""
         return zlib.crc32(place.key.encode("utf-8", "surrogatepass")) % _KEYS < self.unreachable * _KEYS

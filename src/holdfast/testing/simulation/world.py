@@ -20,6 +20,7 @@ from holdfast.config.credentials import Credentials
 from holdfast.config.load import load
 from holdfast.config.notation import Secret
 from holdfast.config.settings import GridSettings, Settings
+from holdfast.copies.site import Site
 from holdfast.errors import ConfigError, S3Error
 from holdfast.events import BreakerMoved, Event, GridAttempt, GridDemoted, GridMoved, KeeperFailed, RequestEnded, Teller
 from holdfast.grids.grid import Grid
@@ -425,8 +426,22 @@ class World:
                 gauges[f"connections of {name}"] = node.server.connections
                 with contextlib.suppress(S3Error, ConfigError):  # Its disk may fail just now.
                     gauges["spool"] = (await node.site.index.usage()).spool_bytes
+                    await self._check_held(node.site)
             self.samples.append(Sample(self.loop.time(), gauges))
             await asyncio.sleep(_LOOK_S)
+
+    async def _check_held(self, site: Site) -> None:
+        """At any moment a grid holds each copy that the index counts on: what it is not owed."""
+        for key, version in await site.index.copies(BUCKET, after="", limit=1000):
+            owed = await site.index.debt_of(BUCKET, key)
+            for copy in version.copies:
+                seat = site.seat(copy.grid)
+                provider = self.providers.get(seat.name) if seat is not None else None
+                if provider is None or copy.grid in owed or (self.plan.lies and provider.name == self.plan.victim):
+                    continue
+                there = provider.etag(Place(BUCKET, key))
+                if there != copy.etag:
+                    self.wrong.append(f"{provider.name} holds other bytes of {key} than the index counts on: {there!r}")
 
     @property
     def limits(self) -> dict[str, float]:
