@@ -173,7 +173,7 @@ def _condition_checked_before_the_commit(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("Parts of an upload stay until every grid holds the object.", LOST, "")
+@_mutant("Parts of an upload stay until every grid holds the object.", LOST, "lies-10")
 def _parts_released_when_completed(act: Act) -> Iterator[None]:
     complete = sqlite_uploads.complete
 
@@ -206,13 +206,13 @@ def _parts_in_the_order_of_their_size(act: Act) -> Iterator[None]:
 # --- durability on this machine ---
 
 
-@_mutant("A spool file is flushed before the commit that names it.", LOST, "")
+@_mutant("A spool file is flushed before the commit that names it.", LOST, "power-6")
 def _spool_file_not_flushed(act: Act) -> Iterator[None]:
     with _instead(incoming, "os", _Os(act, lambda descriptor: not stat.S_ISDIR(os.fstat(descriptor).st_mode))):
         yield
 
 
-@_mutant("A spool file's name is flushed before the commit that names it.", LOST, "")
+@_mutant("A spool file's name is flushed before the commit that names it.", LOST, "power-6")
 def _spool_directory_not_flushed(act: Act) -> Iterator[None]:
     with _instead(incoming, "os", _Os(act, lambda descriptor: stat.S_ISDIR(os.fstat(descriptor).st_mode))):
         yield
@@ -313,7 +313,7 @@ def _failed_payment_settled(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("A change whose answer was lost is read back before its debt is settled.", GRID, "")
+@_mutant("A change whose answer was lost is read back before its debt is settled.", GRID, "late-1")
 def _uncertain_change_forgotten(act: Act) -> Iterator[None]:
     may_have = paying._may_have_acted
 
@@ -364,7 +364,7 @@ def _deletion_not_owed_to_grids_that_are_down(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("While a lease runs nobody else pays the debt.", GRID, "")
+@_mutant("While a lease runs nobody else pays the debt.", GRID, "deaths-1")
 def _lease_not_looked_at(act: Act) -> Iterator[None]:
     queries = {
         pick: query.replace("due_ms <= ?2", "due_ms <= ?2 + 1000000000") for pick, query in sqlite_debts.DUE.items()
