@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from holdfast.model import replace, to_json
 from holdfast.testing.simulation.plan import draw_terms
@@ -20,7 +21,7 @@ from holdfast.testing.simulation.run import HASH_SEED, Verdict, play, play_all
 from tests.simulation.planted import MUTANTS
 
 
-def play_mutant(name: str, seed: str, steps: int) -> Verdict:
+def play_mutant(name: str, seed: str, steps: int, folder: Path) -> Verdict:
     """Play a seed with a mutant in this process. How often it acted is told as a trouble of its name."""
     acted: Counter[str] = Counter()
 
@@ -28,7 +29,7 @@ def play_mutant(name: str, seed: str, steps: int) -> Verdict:
         acted[name] += 1
 
     with MUTANTS[name].plant(act):
-        verdict = play(seed, steps)
+        verdict = play(seed, steps, folder)
     return replace(verdict, troubles=verdict.troubles | acted)
 
 

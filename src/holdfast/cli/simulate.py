@@ -1,8 +1,10 @@
 """`holdfast simulate`: plays whole installations with everything that goes wrong, hours in seconds, from a seed."""
 
+import contextlib
 import json
 import os
 import sys
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Final
@@ -69,14 +71,16 @@ def command(
     number = 1 if many is None and trace is not None else 20 if many is None else many
     if trace is not None and number != 1:
         raise ConfigError("--trace", "it takes the trace of one run.", "Leave --count out.")
+    if trace is not None:
+        _expect_writable(trace)
     console = Console(highlight=False, stderr=as_json)
     focus, first = _first(seed)
     seeds = (f"{focus}{each}" for each in (count(first) if number == 0 else range(first, first + number)))
     verdicts: list[Verdict] = []
     clock = SystemClock()
     began_s = clock.monotonic_s()
-    playing = [play(seed, steps, trace)] if trace is not None else play_all(seeds, steps, jobs=jobs)
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
+    playing = play_all(seeds, steps, jobs=jobs, play=partial(play, trace=trace))
+    with contextlib.closing(playing), Live(console=console, refresh_per_second=4, transient=True) as live:
         try:
             for verdict in playing:
                 verdicts.append(verdict)
@@ -92,9 +96,7 @@ def command(
             console.print(
                 f"again: holdfast simulate --seed {verdict.seed} --steps {steps} --trace trace-{verdict.seed}.txt"
             )
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1 if any(verdict.broken for verdict in verdicts) or not verdicts else 0)  # See `play`.
+    raise typer.Exit(1 if any(verdict.broken for verdict in verdicts) or not verdicts else 0)
 
 
 def _first(seed: str) -> tuple[str, int]:
@@ -104,6 +106,14 @@ def _first(seed: str) -> tuple[str, int]:
         remedy = f"A number, or one of {', '.join(FOCUSES)} and a number: power-7."
         raise ConfigError("--seed", f"{seed!r} is not understood.", remedy)
     return focus + dash, int(number)
+
+
+def _expect_writable(file: Path) -> None:
+    """Before the run and not after it."""
+    try:
+        file.touch()
+    except OSError as trouble:
+        raise ConfigError("--trace", f"{file} cannot be written: {trouble.strerror}.", "Name another file.") from None
 
 
 def _tell(verdict: Verdict, console: Console) -> None:

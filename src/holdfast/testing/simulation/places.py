@@ -44,6 +44,8 @@ class Provider:
         self._shown: MemoryGrid | None = None
         self._faults: dict[tuple[str, tuple[str, ...]], Fault] = {}
         self._ways: dict[str, FaultGrid] = {}
+        self._former: list[FaultGrid] = []
+        """Of nodes that are dead: what they asked for may still be on its way."""
 
     @property
     def shown(self) -> MemoryGrid:
@@ -56,6 +58,8 @@ class Provider:
 
     def way(self, node: str, clock: Clock) -> FaultGrid:
         """How a node that starts now reaches it; what fails for its predecessor fails for it."""
+        if node in self._ways:
+            self._former.append(self._ways[node])
         way = self._ways[node] = FaultGrid(Remote(self, node), clock=clock)
         for (whose, operations), fault in self._faults.items():
             if whose in ("", node):
@@ -76,7 +80,7 @@ class Provider:
         self.unreachable = 0.0
         for way in self._ways.values():
             way.heal()
-            await way.land(late_s)
+        await self.land(late_s)
 
     def received(self, sent: "asyncio.Task[Any]") -> None:
         """A change has happened, or was refused."""
@@ -84,9 +88,10 @@ class Provider:
         sent.exception()  # Seen, also when nobody waits for it any more.
 
     async def land(self, late_s: float) -> None:
-        """What was late for less than this happens now."""
-        for way in self._ways.values():
+        """What was late for less than this happens now, whether or not who asked for it still lives."""
+        for way in (*self._former, *self._ways.values()):
             await way.land(late_s)
+        self._former.clear()
 
     def places(self) -> list[tuple[Place, int]]:
         """Every object that it holds, with its size."""

@@ -6,11 +6,11 @@ does not give the same trace. Invariant: a run that did not come to its end is a
 
 import os
 import select
-import shutil
+import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -51,12 +51,12 @@ class Verdict(Value, frozen=True):
     """The end of the trace, when a promise broke."""
 
 
-def play(seed: str, steps: int, trace: Path | None = None) -> Verdict:
-    """Play a seed in this process and judge it. Afterwards the process should end: what died in it is still in memory."""
+def play(seed: str, steps: int, folder: Path, trace: Path | None = None) -> Verdict:
+    """Play a seed in this process, with its files in this empty directory, and judge it. Afterwards the process should end: what
+    died in it is still in memory."""
     assert os.environ.get("PYTHONHASHSEED") == HASH_SEED, "set PYTHONHASHSEED=0 before Python starts"
     clock = SystemClock()
     began_s = clock.monotonic_s()
-    folder = Path(tempfile.mkdtemp(prefix="holdfast-simulation-", dir=_MEMORY if _MEMORY.is_dir() else None))
     world = World(seed, steps=steps, folder=folder, keep=trace is not None)
     broken: list[str] = []
     try:
@@ -69,7 +69,6 @@ def play(seed: str, steps: int, trace: Path | None = None) -> Verdict:
         found = [*during(calls, world.crowd.pieces), *winners(calls), *bounds(world.samples, world.limits)]
         broken += [violation.told() for violation in found]
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         if trace is not None:
             trace.write_text("\n".join(world.all_lines or ()), encoding="utf-8")
     return Verdict(
@@ -88,31 +87,59 @@ def play(seed: str, steps: int, trace: Path | None = None) -> Verdict:
     )
 
 
-def play_all(
-    seeds: Iterable[str], steps: int, *, jobs: int = 1, play: Callable[[str, int], Verdict] = play
-) -> Iterator[Verdict]:
-    """Play seeds, `jobs` at a time, each in a child of this process; verdicts come as they are ready."""
+Play = Callable[[str, int, Path], Verdict]
+
+
+def play_all(seeds: Iterable[str], steps: int, *, jobs: int = 1, play: Play = play) -> Generator[Verdict, None, None]:
+    """Play seeds, `jobs` at a time, each in a child of this process; verdicts come as they are ready. When it is closed, those that
+    play are killed, and no file is left."""
     waiting = iter(seeds)
-    running: dict[int, tuple[str, int, bytearray]] = {}
-    while True:
-        while len(running) < jobs and (seed := next(waiting, None)) is not None:
-            descriptor, pid = _fork(seed, steps, play)
-            running[descriptor] = seed, pid, bytearray()
-        if not running:
-            return
-        ready, _, _ = select.select(list(running), [], [])
-        for descriptor in ready:
-            seed, pid, said = running[descriptor]
-            piece = os.read(descriptor, 1 << 20)
-            said += piece
-            if not piece:
-                os.close(descriptor)
-                del running[descriptor]
-                _, status = os.waitpid(pid, 0)
-                yield from_json(bytes(said), Verdict) if said else _crashed(seed, status)
+    running: dict[int, _Child] = {}
+    try:
+        while True:
+            while len(running) < jobs and (seed := next(waiting, None)) is not None:
+                child = _Child(seed, steps, play)
+                running[child.descriptor] = child
+            if not running:
+                return
+            ready, _, _ = select.select(list(running), [], [])
+            for descriptor in ready:
+                child = running[descriptor]
+                if not child.listen():
+                    del running[descriptor]
+                    yield child.end()
+    finally:
+        for child in running.values():
+            os.kill(child.pid, signal.SIGKILL)
+            child.end()
 
 
-def _fork(seed: str, steps: int, play: Callable[[str, int], Verdict]) -> tuple[int, int]:
+class _Child:
+    """A run in a process of its own."""
+
+    def __init__(self, seed: str, steps: int, play: Play) -> None:
+        self._seed = seed
+        self._said = bytearray()
+        self._room = tempfile.TemporaryDirectory(
+            prefix="holdfast-simulation-", dir=_MEMORY if _MEMORY.is_dir() else None, ignore_cleanup_errors=True
+        )
+        self.descriptor, self.pid = _fork(seed, steps, Path(self._room.name), play)
+
+    def listen(self) -> bool:
+        """Take in what it says; False when that was all."""
+        piece = os.read(self.descriptor, 1 << 20)
+        self._said += piece
+        return bool(piece)
+
+    def end(self) -> Verdict:
+        """Its verdict, once it has ended or was killed."""
+        os.close(self.descriptor)
+        _, status = os.waitpid(self.pid, 0)
+        self._room.cleanup()
+        return from_json(bytes(self._said), Verdict) if status == 0 else _crashed(self._seed, status)
+
+
+def _fork(seed: str, steps: int, folder: Path, play: Play) -> tuple[int, int]:
     """Play in a child; returns where it will say its verdict, and its process."""
     reading, writing = os.pipe()
     sys.stdout.flush()
@@ -122,8 +149,9 @@ def _fork(seed: str, steps: int, play: Callable[[str, int], Verdict]) -> tuple[i
         return reading, pid
     code = 1
     try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; this process's parent decides.
         os.close(reading)
-        said = memoryview(to_json(play(seed, steps)))
+        said = memoryview(to_json(play(seed, steps, folder)))
         while said:
             said = said[os.write(writing, said) :]
         code = 0

@@ -26,6 +26,8 @@ PORT: Final = 9000
 KEYS: Final = Keys(access="SIMULATION", secret="simulation")
 """Of the simulated gateway, which nobody else can reach."""
 _POOL: Final = random.Random(0).randbytes(512 * KIB)
+_EXCUSES: Final = frozenset({"RequestTimeTooSkewed", "InvalidRequest"})
+"""Codes that a client of this kind may hear: the machine's clock leaps, and a copy onto itself is no change."""
 _SHARES: Final = (
     ("put", 22), ("get", 34), ("head", 4), ("range", 6), ("delete", 9), ("list", 7), ("create", 6), ("replace", 6),
     ("copy", 3), ("upload", 3), ("abort", 1), ("race", 4),
@@ -203,12 +205,18 @@ class Crowd:
         """GET or HEAD a key; returns what was seen."""
         verb = Verb.HEAD if how == "head" else Verb.GET
         call = self.history.begin(verb, key, client=number, node=0, at_s=self._time())
-        headers = None
+        headers, start = None, 0
         if how == "range":
             start = self._dice.choice((0, 1, 1000, 70_000, 1_500_000))
             headers = {"range": f"bytes={start}-{start + self._dice.choice((0, 100, 100_000))}"}
         reply = await self._ask(client, verb.value, f"/{BUCKET}/{key}", headers=headers)
         saw = self._seen(key, reply, how)
+        if (
+            reply is not None
+            and reply.status == 206
+            and not reply.headers["content-range"].startswith(f"bytes {start}-")
+        ):
+            self.wrong.append(f"GET {key}: asked from {start}, got {reply.headers['content-range']}")
         outcome = Outcome.UNKNOWN if saw is None else Outcome.OK
         self.history.end(call, outcome, at_s=self._time(), saw=saw)
         if saw is not None:
@@ -220,6 +228,8 @@ class Crowd:
         if reply is None or reply.status not in (200, 206, 404, 416):
             return None
         if reply.status == 404:
+            if _code(reply) == "NoSuchBucket":
+                self.wrong.append(f"GET {key}: the bucket is gone")
             return "" if how == "head" or _code(reply) == "NoSuchKey" else None
         if reply.status == 416:
             return None
@@ -327,8 +337,15 @@ class Crowd:
                 self.wrong.append(f"{verb.value} without a condition: 412")
             return Outcome.REFUSED
         if reply.status in (403, 404, 400, 411):
+            self._expect_excuse(verb.value, reply)
             return None
         return Outcome.UNKNOWN
+
+    def _expect_excuse(self, what: str, reply: Message) -> None:
+        """A refusal needs a reason that lies with the client: what it was told is there must not be gone."""
+        code = _code(reply)
+        if code not in _EXCUSES:
+            self.wrong.append(f"{what}: {reply.status} {code}, although nothing is wrong with the request")
 
     async def _copy(self, number: int, client: Client, key: str) -> None:
         source = self._dice.choice(self.keys)
@@ -367,6 +384,8 @@ class Crowd:
             query = [("partNumber", str(part)), ("uploadId", upload)]
             reply = await self._ask(client, "PUT", f"/{BUCKET}/{key}", query, body)
             if reply is None or reply.status != 200:
+                if reply is not None and reply.status < 500:
+                    self._expect_excuse(f"UploadPart {key}", reply)
                 abort = True
                 break
             if reply.headers.get("etag", "").strip('"') != etag:

@@ -50,7 +50,7 @@ _LINES: Final = 400
 _WRITES: Final = frozenset(
     {"write", "writev", "pwrite", "copy_file_range", "open", "mkdir", "link", "rename", "replace"}
 )
-"""What a full disk refuses."""
+"""What a full disk refuses; `open` only of what is not there yet."""
 
 
 class World:
@@ -114,6 +114,7 @@ class World:
         self.disk.owner = LIFE.get
         self.disk.now_ns = lambda: SimClock(self.machine, "").now_ms() * 1_000_000
         self.disk.hook = self._touched
+        self.loop.set_exception_handler(self._unheard)
         asyncio.set_event_loop(self.loop)
         try:
             with self.disk.installed(), simulated(self.machine):
@@ -307,10 +308,16 @@ class World:
                 self.trace(f"{life.name} {event.grid} {event.operation} {outcome}")
             case RequestEnded():
                 self.trace(f"{life.name} {event.method} {event.path} {event.status} {event.code}")
+                if event.code == "InternalError":  # A client does not hear of it when the body had begun.
+                    self.wrong.append(f"{life.name} {event.method} {event.path}: {event.detail}")
             case KeeperFailed(reason=reason) if "Traceback" in reason:
                 self.wrong.append(f"{life.name} {event.keeper}: {reason}")
             case _:
                 pass
+
+    def _unheard(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that the event loop could not give to anybody."""
+        self.wrong.append(f"{context['message']}: {context.get('exception')!r}")
 
     def _log(self, line: str) -> None:
         self.lines.append(f"{self.loop.time():.6f} log: {line}")
@@ -404,7 +411,8 @@ class World:
                 self._strike(mishap)
                 if life.dead:
                     raise OSError(errno.EIO, "simulated: this process is dead", path)
-        if self._disk_trouble == "full disk" and operation in _WRITES:
+        is_there = operation == "open" and self.disk.find(path) is not None
+        if self._disk_trouble == "full disk" and operation in _WRITES and not is_there:
             raise OSError(errno.ENOSPC, "simulated: no space left", path)
         if self._disk_trouble == "disk errors" and self._disk_dice.random() < 0.01:
             raise OSError(errno.EIO, "simulated: input/output error", path)
