@@ -1,7 +1,7 @@
 """What goes wrong in a run, and when: drawn from the seed, within a budget that every promise must survive.
 
 Pure. Answers for the table of troubles (classes of the outages that providers had, and what machines do) and for the budget:
-- each provider has one trouble at a time; two of them at once only as `correlated`, which damages nothing;
+- each provider has one trouble at a time; two providers at once only as `correlated`, and of these only the victim may lie;
 - only one provider of a run, the `victim`, ever loses or damages what it was given, or lies about it;
 - a change whose answer was lost happens within LATE_S or never;
 - the machine's disk keeps what was flushed, and comes back.

@@ -6,6 +6,7 @@ does not give the same trace. Invariant: a run that did not come to its end is a
 
 import os
 import select
+import shutil
 import signal
 import sys
 import tempfile
@@ -158,6 +159,7 @@ def _fork(seed: str, steps: int, folder: Path, play: Play) -> tuple[int, int]:
     except BaseException:  # noqa: BLE001 - the child's frame
         traceback.print_exc()
     finally:
+        shutil.rmtree(folder, ignore_errors=True)  # Its parent may have been terminated meanwhile.
         os._exit(code)  # What died in the simulation must not be cleaned up.
 
 
