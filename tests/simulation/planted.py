@@ -232,7 +232,7 @@ def _index_not_flushed(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("What a grid on this machine holds survives power loss.", LOST, "")
+@_mutant("What a grid on this machine holds survives power loss.", LOST, "folder-21", 150)
 def _folder_not_flushed(act: Act) -> Iterator[None]:
     def unflushed(self: Any, whole: Any) -> None:
         act()
@@ -381,7 +381,7 @@ def _lease_not_looked_at(act: Act) -> Iterator[None]:
         yield
 
 
-@_mutant("What was paid is the version of the claim, and a later one is still owed.", LOST, "")
+@_mutant("What was paid is the version of the claim, and a later one is still owed.", LOST, "late-8")
 def _payment_of_an_older_version_settles(act: Act) -> Iterator[None]:
     settle = sqlite_debts.settle
 

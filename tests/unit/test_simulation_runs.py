@@ -10,7 +10,7 @@ import pytest
 from holdfast.errors import Uncertain
 from holdfast.grids.grid import Label
 from holdfast.grids.sources import BytesSource
-from holdfast.model import Place
+from holdfast.model import Place, replace
 from holdfast.testing.evidence.history import Verb
 from holdfast.testing.faults import Fault, Kind
 from holdfast.testing.lab.network.http import Message
@@ -18,7 +18,7 @@ from holdfast.testing.simulation import run
 from holdfast.testing.simulation.loop import SimLoop
 from holdfast.testing.simulation.machine import Machine, SimClock
 from holdfast.testing.simulation.places import Provider
-from holdfast.testing.simulation.plan import draw_terms
+from holdfast.testing.simulation.plan import FOCUSES, draw_plan, draw_terms
 from holdfast.testing.simulation.run import Verdict, play_all
 from holdfast.testing.simulation.workload import Crowd
 
@@ -94,3 +94,18 @@ def test_an_upload_may_not_be_refused_as_if_what_was_acknowledged_of_it_were_not
     reply.body = f"<Error><Code>{code}</Code></Error>".encode()
     assert crowd._outcome(Verb.COMPLETE, reply, "etag-2", None) is None
     assert bool(crowd.wrong) is is_wrong
+
+
+def test_a_read_that_is_not_served_is_red_unless_more_went_wrong_than_redundancy_is_for() -> None:
+    plan = draw_plan(
+        random.Random(3),
+        grids=("alpha", "beta"),
+        nodes=("one",),
+        horizon_s=3600.0,
+        correlated=False,
+        focus=FOCUSES["deaths"],
+    )
+    assert plan.mishaps and not plan.lies
+    assert not plan.spares_reads(plan.mishaps[0].start_s + 5)
+    assert plan.spares_reads(plan.mishaps[-1].start_s + 3600)
+    assert not replace(plan, correlated=True).spares_reads(plan.mishaps[-1].start_s + 3600)

@@ -91,6 +91,11 @@ MACHINE: Final = (
 """What happens to the machine and its processes; what is named more often happens more often."""
 
 
+DEATHS: Final = frozenset({"kill", "kill all", "power"})
+_AFTERMATH_S: Final = 200.0
+"""A mishap may wait a minute for its moment, and last as long; then nodes start again, and look at everything."""
+
+
 class Focus(Value, frozen=True):
     """What a run is about, when it is about one thing: rare meetings of events are found sooner where they are made likely."""
 
@@ -260,6 +265,14 @@ class Plan(Value, frozen=True):
     episodes: tuple[Episode, ...]
     mishaps: tuple[Mishap, ...]
     victim: str
+    correlated: bool
+    """Several providers may be in trouble at the same time."""
+
+    def spares_reads(self, at_s: float) -> bool:
+        """Whether all that went wrong by then is what redundancy is for: one provider, which damages nothing."""
+        return not (self.correlated or self.lies) and not any(
+            mishap.start_s - 1 <= at_s <= mishap.start_s + mishap.length_s + _AFTERMATH_S for mishap in self.mishaps
+        )
 
     @property
     def lies(self) -> bool:
@@ -311,7 +324,7 @@ def draw_plan(
         )
         for _ in range(dice.randint(0, 7) if focus is None else dice.randint(1, focus.most_mishaps))
     ]
-    return Plan(kept, tuple(sorted(mishaps, key=lambda mishap: mishap.start_s)), victim)
+    return Plan(kept, tuple(sorted(mishaps, key=lambda mishap: mishap.start_s)), victim, correlated)
 
 
 def _moment(dice: random.Random, episodes: Sequence[Episode], horizon_s: float) -> float:

@@ -18,6 +18,7 @@ from typing import Final
 from holdfast.clock import SystemClock
 from holdfast.model import Value, from_json, to_json
 from holdfast.testing.evidence.judge import bounds, during, winners
+from holdfast.testing.evidence.linear import Undecided
 from holdfast.testing.simulation.world import World
 
 HASH_SEED: Final = "0"
@@ -67,7 +68,11 @@ def play(seed: str, steps: int, folder: Path, trace: Path | None = None) -> Verd
             broken.append(f"the run broke: {traceback.format_exc()}")
         broken += list(dict.fromkeys(world.wrong))[:_TOLD]
         calls = world.crowd.history.calls()
-        found = [*during(calls, world.crowd.pieces), *winners(calls), *bounds(world.samples, world.limits)]
+        found = [*winners(calls), *bounds(world.samples, world.limits)]
+        try:
+            found += during(calls, world.crowd.pieces)
+        except Undecided as trouble:
+            broken.append(f"undecided: {trouble}")
         broken += [violation.told() for violation in found]
     finally:
         if trace is not None:

@@ -86,6 +86,8 @@ class Crowd:
         self.keys = terms.keys
         self.failures: Counter[str] = Counter()
         """Requests that were not served, by what was answered."""
+        self.unread: list[tuple[float, str]] = []
+        """When a GET, HEAD or LIST was not served, and what was answered."""
         self.served = 0
         self.pieces: dict[str, str] = {}
         """Etags of what must never be an object, with words for it."""
@@ -189,10 +191,12 @@ class Crowd:
             reply = await client.ask(method, path, query, body, headers)
         except Silence as silence:
             self.failures[f"silence: {silence}"] += 1
+            self._note_unread(method, path, str(silence))
             return None
         if reply.status >= 500:
             code = _code(reply)
             self.failures[f"{reply.status} {code}"] += 1
+            self._note_unread(method, path, f"{reply.status} {code}")
             if reply.status == 500:
                 self.wrong.append(f"{method} {path}: {reply.status} {code}")
         elif reply.status not in (200, 204, 206, 404, 409, 412, 416):
@@ -200,6 +204,10 @@ class Crowd:
         else:
             self.served += 1
         return reply
+
+    def _note_unread(self, method: str, path: str, why: str) -> None:
+        if method in ("GET", "HEAD"):
+            self.unread.append((self._time(), f"{method} {path}: {why}"))
 
     async def read(self, number: int, client: Client, key: str, how: str) -> str | None:
         """GET or HEAD a key; returns what was seen."""

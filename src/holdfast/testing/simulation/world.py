@@ -35,7 +35,17 @@ from holdfast.testing.simulation.loop import SimLoop
 from holdfast.testing.simulation.machine import Lines, Machine, SimClock, simulated
 from holdfast.testing.simulation.network import Door
 from holdfast.testing.simulation.places import Provider
-from holdfast.testing.simulation.plan import LATE_S, Episode, Mishap, Plan, Terms, draw_plan, draw_terms, focus_of
+from holdfast.testing.simulation.plan import (
+    DEATHS,
+    LATE_S,
+    Episode,
+    Mishap,
+    Plan,
+    Terms,
+    draw_plan,
+    draw_terms,
+    focus_of,
+)
 from holdfast.testing.simulation.workload import BUCKET, KEYS, PORT, Crowd
 
 _PATIENCE_S: Final = 1200.0
@@ -141,6 +151,7 @@ class World:
                     group.create_task(self._episode(episode))
                 group.create_task(self._mishaps())
                 group.create_task(self.crowd.run(self.terms.clients, self.steps))
+            self._check_available()
             await self._peace()
             over.set()
             self._gone.set()
@@ -148,6 +159,12 @@ class World:
                 stop.set()
             await watch
             await mortal
+
+    def _check_available(self) -> None:
+        """While one provider has trouble, and nothing else has or lately had, every read is served."""
+        for at_s, what in self.crowd.unread:
+            if self.plan.spares_reads(at_s):
+                self.wrong.append(f"{what} at {at_s:.0f} s, when one provider at most was in trouble")
 
     async def _peace(self) -> None:
         """Nothing goes wrong any more: everything converges, and all is there."""
@@ -334,7 +351,8 @@ class World:
     async def _mishaps(self) -> None:
         for mishap in self.plan.mishaps:
             await asyncio.sleep(max(0.0, mishap.start_s - self.loop.time()))
-            self.troubles[mishap.name] += 1
+            if mishap.name not in DEATHS:
+                self.troubles[mishap.name] += 1
             self.trace(f"mishap: {mishap.name} {mishap.node}")
             match mishap.name:
                 case "kill" | "kill all" | "power" if mishap.at_operation:
@@ -365,12 +383,13 @@ class World:
                     self.machine.skew_ms = -int(1000 * self._dice.choice((1, 60, 600)))
                     await asyncio.sleep(mishap.length_s)
                     self.machine.skew_ms = 0
-            if mishap.name in ("kill", "kill all", "power"):
+            if mishap.name in DEATHS:
                 await asyncio.sleep(min(60.0, mishap.length_s))
                 self._held_down.discard(mishap.name)
 
     def _strike(self, mishap: Mishap) -> None:
         """Processes die at this very moment; what the kernel does afterwards is done a little later."""
+        self.troubles[mishap.name] += 1
         names = [mishap.node] if mishap.name == "kill" else list(self.terms.nodes)
         for name in names:
             self._kill(name)
