@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 
-def flush_folder(path: Path) -> None:
+def flush_folder(path: Path | bytes) -> None:
     """Make the entries of a directory durable. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.digests import Digest, crc32c, digest
+from holdfast.folders import flush_folder
 from holdfast.limits import BLOCK_BYTES, SPOOL_FLUSH_BYTES
 from holdfast.model import Algorithm
 
@@ -208,11 +209,7 @@ class Incoming:
             raise FileNotFoundError(errno.ENOENT, "the file was removed while it was written", str(self._path))
         os.close(self._descriptor)
         self._descriptor = -1
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        flush_folder(self._path.parent)
 
     def _remove(self) -> None:
         if self._descriptor >= 0:

@@ -6,12 +6,14 @@ knows what a change means. Invariant: one batch at a time, in the order in which
 """
 
 import asyncio
+import contextlib
 import ctypes
 import os
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from holdfast import folders
 from holdfast.crew import Crew, CrewFull
 from holdfast.limits import FOLDER_BATCH, FOLDER_FLUSH_WHOLE, GRID_QUEUE
 
@@ -58,14 +60,8 @@ class Dirty:
 
 def flush_folder(path: bytes) -> None:
     """Make a directory's entries durable. One that is gone meanwhile was emptied by others, who answer for that."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        folders.flush_folder(path)
 
 
 def _flush_whole(path: bytes) -> None:
