@@ -6,7 +6,6 @@ for when a change of the simulator has shifted what they draw.
 
 import argparse
 import json
-import os
 import random
 import re
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from holdfast.model import replace, to_json
 from holdfast.testing.simulation.plan import draw_terms
-from holdfast.testing.simulation.run import HASH_SEED, Verdict, play, play_all
+from holdfast.testing.simulation.run import Verdict, insist_on_hash_seed, play, play_all
 from tests.simulation.planted import MUTANTS
 
 
@@ -95,10 +94,5 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    if os.environ.get("PYTHONHASHSEED") != HASH_SEED:
-        os.execve(
-            sys.executable,
-            [sys.executable, "-m", "tests.simulation.mutants", *sys.argv[1:]],
-            os.environ | {"PYTHONHASHSEED": HASH_SEED},
-        )
+    insist_on_hash_seed("tests.simulation.mutants")
     main(sys.argv[1:])

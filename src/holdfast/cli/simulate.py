@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import os
-import sys
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -20,7 +18,7 @@ from holdfast.clock import SystemClock
 from holdfast.errors import ConfigError
 from holdfast.model import to_json
 from holdfast.testing.simulation.plan import FOCUSES
-from holdfast.testing.simulation.run import HASH_SEED, Verdict, play, play_all
+from holdfast.testing.simulation.run import Verdict, insist_on_hash_seed, play, play_all
 
 HELP: Final = prose("""
 Play a whole installation with all that goes wrong, hours in seconds, and check every promise.
@@ -60,14 +58,7 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Play seeds and check every promise."""
-    if os.environ.get("PYTHONHASHSEED") != HASH_SEED:
-        # Sets must have the same order in every run, and Python decides on that before it starts.
-        sys.stdout.flush()
-        os.execve(
-            sys.executable,
-            [sys.executable, "-m", "holdfast", *sys.argv[1:]],
-            os.environ | {"PYTHONHASHSEED": HASH_SEED},
-        )
+    insist_on_hash_seed("holdfast")
     number = 1 if many is None and trace is not None else 20 if many is None else many
     if trace is not None and number != 1:
         raise ConfigError("--trace", "it takes the trace of one run.", "Leave --count out.")

@@ -42,6 +42,10 @@ class Machine:
         """How many times longer than usual its disk takes."""
         self.connections: dict[Life, list[apsw.Connection]] = {}
 
+    def now_ms(self) -> int:
+        """What its wall clock says, since the Unix epoch."""
+        return _BEGAN_MS + int(self.loop.time() * 1000) + self.skew_ms
+
     def pause_s(self) -> float:
         """How long a thread takes for a piece of work: mostly little, now and then much."""
         draw = self.dice.random()
@@ -64,7 +68,7 @@ class SimClock:
         self._dice = random.Random(seed)
 
     def now_ms(self) -> int:
-        return _BEGAN_MS + int(self._machine.loop.time() * 1000) + self._machine.skew_ms
+        return self._machine.now_ms()
 
     def monotonic_s(self) -> float:
         return self._machine.loop.time()

@@ -28,6 +28,15 @@ _TOLD: Final = 10
 """Enough is said after so many."""
 
 
+def insist_on_hash_seed(module: str) -> None:
+    """Start this command anew, as `python -m module`, unless sets have the same order in every run: Python decides on that before
+    it starts."""
+    if os.environ.get("PYTHONHASHSEED") != HASH_SEED:
+        sys.stdout.flush()
+        environment = os.environ | {"PYTHONHASHSEED": HASH_SEED}
+        os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], environment)
+
+
 class Verdict(Value, frozen=True):
     """What one run showed."""
 

@@ -122,7 +122,7 @@ class World:
     def run(self) -> None:
         """Play it to its end."""
         self.disk.owner = LIFE.get
-        self.disk.now_ns = lambda: SimClock(self.machine, "").now_ms() * 1_000_000
+        self.disk.now_ns = lambda: self.machine.now_ms() * 1_000_000
         self.disk.hook = self._touched
         self.loop.set_exception_handler(self._unheard)
         asyncio.set_event_loop(self.loop)
