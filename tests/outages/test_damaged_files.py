@@ -31,11 +31,15 @@ def test_every_kind_of_damage_to_every_kind_of_body_is_survived_and_repaired(run
     # Where something else took the plain path, the copy lies in the hard tree instead.
     plain = {key: data for key, data in workload.content().items() if key not in blocked}
 
+    def wrong() -> list[str]:
+        found = {key: data for key, data in gateway.files("a").items() if not key.endswith("/stray")}
+        return sorted(key for key in found.keys() | plain.keys() if found.get(key) != plain.get(key))
+
     def repaired() -> bool:
         gateway.until_paid()
-        return {key: data for key, data in gateway.files("a").items() if not key.endswith("/stray")} == plain
+        return not wrong()
 
-    until(repaired, lambda: f"a damaged copy was not repaired: {gateway.status()}")
+    until(repaired, lambda: f"these copies were not repaired: {wrong()}\n{gateway.status()}\n{gateway.log()}")
     content = workload.content()
     assert gateway.grid("a")["held"] == len(content)
     with away(gateway.places["b"]):

@@ -107,6 +107,24 @@ def test_a_grid_that_came_back_empty_is_filled_again(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_round_of_the_scrub_takes_about_its_interval_and_the_next_one_follows_at_once(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with engine(tmp_path, [folder(tmp_path, "a")]) as made:
+            scrub = Scrub(made.site, interval_s=8.0)
+            assert await scrub.step() == 8.0, "an empty bucket is looked at once in an interval"
+            assert await scrub.step() == 0.0, "the end of a round is no reason to wait"
+            for number in range(40):
+                await made.put(f"k{number:02}", b"x")
+            await made.settle()
+            for _ in range(3):
+                pauses = list[float]()
+                while not pauses or await made.site.index.noted("scrub/cursor"):
+                    pauses.append(await scrub.step())
+                assert 8.0 <= sum(pauses) <= 10.0
+
+    asyncio.run(main())
+
+
 def test_scrub_finds_every_kind_of_rot_and_catch_up_repairs_it(tmp_path: Path) -> None:
     async def main() -> None:
         async with engine(tmp_path, [folder(tmp_path, "a"), folder(tmp_path, "b")]) as made:

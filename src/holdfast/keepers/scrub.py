@@ -37,7 +37,8 @@ class Scrub:
             bucket, after = next((name for name in names if name > bucket), ""), ""
         if not bucket:
             await index.note(_CURSOR, "")
-            return SCRUB_PAUSE_MAX_S
+            # The next round follows at once: the pauses lie between the steps of a round.
+            return 0.0 if names else min(SCRUB_PAUSE_MAX_S, self._interval_s)
         batch = await index.copies(bucket, after=after, limit=SCRUB_BATCH)
         for key, version in batch:
             await self._check(Place(bucket, key), version)
