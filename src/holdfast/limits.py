@@ -441,6 +441,8 @@ SWEEP_REST_S: Final = 0.5
 """Shortest time between two rounds of it, however often it is wanted."""
 TRIM_BATCH: Final = 256
 """Inline bodies looked at in one transaction of the sweep."""
+BUCKETS_KNOWN: Final = 10_000
+"""Buckets whose settings a process remembers; then it begins anew."""
 SCRUB_BATCH: Final = 16
 SCRUB_PAUSE_MAX_S: Final = 600.0
 """Longest pause of the scrub, however few objects there are."""

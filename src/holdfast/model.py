@@ -148,6 +148,43 @@ class Copy(Value, frozen=True, array_like=True):
     etag: str
 
 
+class Retention(Value, frozen=True, array_like=True):
+    """Until when a version may not be deleted. Amazon S3 User Guide, "Locking objects with Object Lock"."""
+
+    mode: str
+    """GOVERNANCE or COMPLIANCE."""
+    until_ms: int
+
+
+class Marks(Value, frozen=True, omit_defaults=True):
+    """What can change of a version after it was written. It says nothing about the bytes, and no grid needs it to serve them."""
+
+    tags: dict[str, str] = {}
+    retention: Retention | None = None
+    hold: bool = False
+    """Legal hold."""
+    grants: str = ""
+    """The access control list that it was given, as `access` writes it; empty for that of a private object."""
+    owner: str = ""
+    """Canonical id of who wrote it; empty for the bucket's owner."""
+
+
+UNMARKED = Marks()
+
+
+class MarkChange(Value, frozen=True):
+    """A change of a version's marks. What is None stays as it is."""
+
+    tags: dict[str, str] | None = None
+    retention: Retention | None = None
+    unretained: bool = False
+    """Take the retention away."""
+    hold: bool | None = None
+    grants: str | None = None
+    bypass: bool = False
+    """The client may, and asks to, shorten a GOVERNANCE retention."""
+
+
 class Version(Value, frozen=True):
     """A version of an object as the index knows it.
 
@@ -166,6 +203,7 @@ class Version(Value, frozen=True):
     spooled: bool = False
     """True while this version's parts are spool files."""
     version_id: str = "null"
+    marks: Marks = UNMARKED
 
 
 def block_count(size_bytes: int) -> int:
@@ -180,6 +218,9 @@ class Bucket(Value, frozen=True):
     """Name of its policy; empty means the default."""
     owner: str = ""
     region: str = ""
+    settings: dict[str, bytes] = {}
+    """Its configuration: packed values by the names of S3's sub-resources ("versioning", "cors", ...), each understood by whoever
+    answers for it."""
 
 
 class Presence(str, enum.Enum):

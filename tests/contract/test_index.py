@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import S3Error
-from holdfast.model import Bucket, Presence, WriteCondition
+from holdfast.model import Bucket, MarkChange, Marks, Presence, WriteCondition
 from holdfast.s3 import DeleteAsk
 from tests.contract.index_bench import BUCKET, ENGINES, Maker, Workbench, layout_of, part_of, upload_of
 
@@ -62,6 +62,47 @@ def test_buckets_are_created_found_listed_and_deleted(run: Run) -> None:
         with refused("NoSuchBucket"):
             await index.delete_bucket("alpha")
         assert "alpha" not in [b.name for b in await index.buckets()]
+
+    run(scenario)
+
+
+def test_settings_of_a_bucket_are_seen_at_once_and_end_with_it(run: Run) -> None:
+    async def scenario(bench: Workbench) -> None:
+        index = bench.index
+        assert (await index.bucket(BUCKET)).settings == {}
+        await index.configure(BUCKET, "cors", b"1")
+        await index.configure(BUCKET, "versioning", b"2")
+        await index.configure(BUCKET, "cors", b"3")
+        assert (await index.bucket(BUCKET)).settings == {"cors": b"3", "versioning": b"2"}
+        await index.configure(BUCKET, "cors", None)
+        assert (await index.bucket(BUCKET)).settings == {"versioning": b"2"}
+        await index.delete_bucket(BUCKET)
+        await index.create_bucket(Bucket(BUCKET, 2, ""))
+        assert (await index.bucket(BUCKET)).settings == {}
+        with refused("NoSuchBucket"):
+            await index.configure("another", "cors", b"")
+
+    run(scenario)
+
+
+def test_marks_of_a_version_change_alone_and_go_with_it(run: Run) -> None:
+    async def scenario(bench: Workbench) -> None:
+        index = bench.index
+        seq = (await bench.put("k")).seq
+        version = await index.mark(BUCKET, "k", "", MarkChange(tags={"a": "1"}))
+        assert (version.seq, version.marks) == (seq, Marks({"a": "1"}))
+        assert (await index.mark(BUCKET, "k", "null", MarkChange(grants="public"))).marks == Marks(
+            {"a": "1"}, grants="public"
+        )
+        assert await index.get(BUCKET, "k") == await index.mark(BUCKET, "k", "", MarkChange())
+        await bench.put("k")
+        found = await index.get(BUCKET, "k")
+        assert found is not None
+        assert found.marks == Marks()
+        with refused("NoSuchKey"):
+            await index.mark(BUCKET, "j", "", MarkChange(tags={}))
+        with refused("NoSuchVersion"):
+            await index.mark(BUCKET, "k", "other", MarkChange(tags={}))
 
     run(scenario)
 

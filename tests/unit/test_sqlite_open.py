@@ -191,7 +191,7 @@ def test_a_common_prefix_costs_one_seek_however_many_keys_lie_below_it(tmp_path:
             index._committer._connection.execute(
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)"
                 " INSERT INTO object SELECT bucket, CAST('small1/' || printf('%08d', i) AS BLOB), i, version_id, size, etag,"
-                " modified_ms, facts, copies, crc, inline, layout, spool FROM n, (SELECT * FROM object LIMIT 1)"
+                " modified_ms, facts, copies, crc, inline, layout, spool, marks FROM n, (SELECT * FROM object LIMIT 1)"
             ).fetchall()
             page = await index.scan("b", prefix="", delimiter="/", after="", limit=10)
             assert page.prefixes == ("small0/", "small1/", "small2/")

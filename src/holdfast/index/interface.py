@@ -16,9 +16,12 @@ from typing import Final, Protocol
 
 from holdfast.model import (
     ALWAYS,
+    UNMARKED,
     Bucket,
     Facts,
     Layout,
+    MarkChange,
+    Marks,
     Part,
     Value,
     Version,
@@ -64,6 +67,7 @@ class NewVersion(Value, frozen=True):
     claims: tuple[int, ...] = ()
     """Of these grids, the debts on which no lease runs are claimed for `holder` in the same commit."""
     lease_until_ms: int = 0
+    marks: Marks = UNMARKED
 
 
 class Written(Value, frozen=True):
@@ -246,11 +250,15 @@ class Index(Protocol):
         ...
 
     async def bucket(self, name: str) -> Bucket:
-        """Raises NoSuchBucket."""
+        """With its settings. Cheap enough for every request. Raises NoSuchBucket."""
+        ...
+
+    async def configure(self, bucket: str, name: str, value: bytes | None) -> None:
+        """Set one of a bucket's settings, or take it away with None. Raises NoSuchBucket."""
         ...
 
     async def buckets(self, *, prefix: str = "", after: str = "", limit: int | None = None) -> tuple[Bucket, ...]:
-        """In byte order of their names."""
+        """In byte order of their names, without their settings."""
         ...
 
     # --- objects ---
@@ -278,6 +286,11 @@ class Index(Protocol):
         """Delete keys in one commit: tombstones, and a debt for every grid of `owes`, and every other grid that holds
         or was owed the key. A key that is not there and was never owed to any grid leaves nothing behind.
         Returns one outcome per ask, and released spool files. Raises NoSuchBucket."""
+        ...
+
+    async def mark(self, bucket: str, key: str, version_id: str, change: MarkChange) -> Version:
+        """Change the marks of a version (the current one where `version_id` is empty); returns it with its new marks. Raises
+        NoSuchBucket, NoSuchKey, NoSuchVersion."""
         ...
 
     async def scan(self, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int) -> Page:

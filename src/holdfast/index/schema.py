@@ -168,4 +168,20 @@ STEPS: Final[tuple[Step, ...]] = (
         ALTER TABLE grid ADD COLUMN paid_bytes INTEGER NOT NULL DEFAULT 0;
         """,
     ),
+    Step(
+        "settings of buckets; marks of versions",
+        """
+        CREATE TABLE setting (
+            bucket      INTEGER NOT NULL,
+            name        TEXT    NOT NULL,
+            value       BLOB    NOT NULL,
+            PRIMARY KEY (bucket, name)
+        ) STRICT, WITHOUT ROWID;
+
+        -- How often a bucket or one of its settings was changed: what a process learnt of them holds while this stays.
+        ALTER TABLE total ADD COLUMN settings INTEGER NOT NULL DEFAULT 0;
+
+        ALTER TABLE object ADD COLUMN marks BLOB;   -- NULL: it has none
+        """,
+    ),
 )

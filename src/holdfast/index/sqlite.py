@@ -16,7 +16,7 @@ import apsw
 
 from holdfast.clock import Clock
 from holdfast.crew import Crew
-from holdfast.errors import ConfigError
+from holdfast.errors import ConfigError, S3Error
 from holdfast.events import Teller
 from holdfast.index import sqlite_buckets as buckets
 from holdfast.index import sqlite_debts as debts
@@ -42,8 +42,8 @@ from holdfast.index.interface import (
 from holdfast.index.sqlite_batch import Batch, GridBook
 from holdfast.index.sqlite_commit import Committer
 from holdfast.index.sqlite_open import open_lock, open_reader, open_writer, prepare, unavailable
-from holdfast.limits import CLAIM_BATCH, COMMIT_SLICE, INDEX_LOCK_S, READ_SLICE
-from holdfast.model import Bucket, Layout, Part, Version, pack
+from holdfast.limits import BUCKETS_KNOWN, CLAIM_BATCH, COMMIT_SLICE, INDEX_LOCK_S, READ_SLICE
+from holdfast.model import Bucket, Layout, MarkChange, Part, Version, pack
 from holdfast.s3 import DeleteAsk, Page, Upload, UploadsPage
 
 _GET = f"SELECT {objects.VERSION_COLUMNS}, {objects.INLINE_COLUMN} FROM object WHERE bucket = ? AND key = ?"
@@ -75,6 +75,9 @@ class SqliteIndex:
         self._node = node
         self._grids = GridBook()
         self._numbers: dict[str, int] = {}
+        self._buckets: dict[str, Bucket] = {}
+        self._settings = -1
+        """Up to which change of settings `_buckets` was read."""
         self._trimmed = 0
         self._reader: apsw.Connection
         self._point: Callable[..., Any]
@@ -125,7 +128,20 @@ class SqliteIndex:
 
     async def bucket(self, name: str) -> Bucket:
         with _READING:
-            return buckets.read(self._reader, name)
+            changes = self._point("SELECT settings FROM total").get
+            if changes != self._settings:
+                self._buckets.clear()
+                self._settings = changes
+            found = self._buckets.get(name)
+            if found is None:
+                found = buckets.read(self._reader, name)
+                if len(self._buckets) >= BUCKETS_KNOWN:
+                    self._buckets.clear()
+                self._buckets[name] = found
+            return found
+
+    async def configure(self, bucket: str, name: str, value: bytes | None) -> None:
+        await self._committer.submit(buckets.configure, bucket, name, value)
 
     async def buckets(self, *, prefix: str = "", after: str = "", limit: int | None = None) -> tuple[Bucket, ...]:
         with _READING:
@@ -143,7 +159,7 @@ class SqliteIndex:
             if row is None:
                 buckets.number(self._reader, bucket)
                 return None
-            return objects.version_of(row, row[9], self._grids)
+            return objects.version_of(row, row[-1], self._grids)
 
     async def layout(self, seq: int) -> Layout | None:
         with _READING:
@@ -160,6 +176,13 @@ class SqliteIndex:
         self, bucket: str, asks: Sequence[DeleteAsk], *, now_ms: int, owes: tuple[int, ...]
     ) -> tuple[tuple[Deleted, ...], tuple[str, ...]]:
         return await self._committer.submit_long(objects.delete, bucket, asks, now_ms, owes)
+
+    async def mark(self, bucket: str, key: str, version_id: str, change: MarkChange) -> Version:
+        await self._committer.submit(objects.mark, bucket, key.encode(), version_id, change)
+        version = await self.get(bucket, key)
+        if version is None:
+            raise S3Error("NoSuchKey", fields={"Key": key})
+        return version
 
     async def scan(self, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         with _READING:

@@ -11,9 +11,10 @@ import apsw
 from holdfast.errors import S3Error
 from holdfast.index import sqlite_uploads as uploads
 from holdfast.index.sqlite_batch import Batch
-from holdfast.model import Bucket
+from holdfast.model import Bucket, replace
 
 _COLUMNS = "name, created_ms, policy, owner, region"
+_CHANGED = "UPDATE total SET settings = settings + 1"
 
 
 def create(batch: Batch, bucket: Bucket) -> None:
@@ -31,6 +32,7 @@ def create(batch: Batch, bucket: Bucket) -> None:
             "UPDATE bucket SET created_ms = ?, policy = ?, owner = ?, region = ?, deleted_ms = NULL WHERE name = ?",
             values,
         )
+    batch.execute(_CHANGED)
 
 
 def delete(batch: Batch, name: str) -> tuple[str, ...]:
@@ -40,8 +42,20 @@ def delete(batch: Batch, name: str) -> tuple[str, ...]:
         raise S3Error("BucketNotEmpty", fields={"BucketName": name})
     released = uploads.abort_all(batch, number)
     batch.execute("UPDATE bucket SET deleted_ms = ? WHERE id = ?", (batch.now_ms, number))
+    batch.execute("DELETE FROM setting WHERE bucket = ?", (number,))
+    batch.execute(_CHANGED)
     batch.buckets_changed()
     return released
+
+
+def configure(batch: Batch, name: str, setting: str, value: bytes | None) -> None:
+    """Set or remove one of a bucket's settings. Raises NoSuchBucket."""
+    bucket = batch.bucket(name)
+    if value is None:
+        batch.execute("DELETE FROM setting WHERE bucket = ? AND name = ?", (bucket, setting))
+    else:
+        batch.execute("INSERT OR REPLACE INTO setting (bucket, name, value) VALUES (?, ?, ?)", (bucket, setting, value))
+    batch.execute(_CHANGED)
 
 
 def number(connection: apsw.Connection, name: str) -> int:
@@ -53,11 +67,15 @@ def number(connection: apsw.Connection, name: str) -> int:
 
 
 def read(connection: apsw.Connection, name: str) -> Bucket:
-    """Raises NoSuchBucket."""
+    """A bucket with its settings. Raises NoSuchBucket."""
     row = connection.execute(f"SELECT {_COLUMNS} FROM bucket WHERE name = ? AND deleted_ms IS NULL", (name,)).get
     if row is None:
         raise S3Error("NoSuchBucket", fields={"BucketName": name})
-    return Bucket(*row)
+    settings: list[tuple[Any, ...]] = connection.execute(
+        "SELECT setting.name, value FROM setting JOIN bucket ON bucket.id = setting.bucket WHERE bucket.name = ?",
+        (name,),
+    ).fetchall()
+    return replace(Bucket(*row), settings=dict(settings))
 
 
 def read_all(connection: apsw.Connection, prefix: str, after: str, limit: int | None) -> tuple[Bucket, ...]:

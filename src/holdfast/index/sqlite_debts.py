@@ -145,7 +145,7 @@ def _current(batch: Batch, bucket: int, key: bytes) -> Version | None:
     row = batch.execute(
         f"SELECT {VERSION_COLUMNS}, {INLINE_COLUMN} FROM object WHERE bucket = ? AND key = ?", (bucket, key)
     ).get
-    return None if row is None else version_of(row, row[9], batch.grids)
+    return None if row is None else version_of(row, row[-1], batch.grids)
 
 
 def _lease(batch: Batch, debt: Debt) -> _Lease | None:

@@ -15,16 +15,30 @@ from holdfast.index.interface import Deleted, NewVersion, SpoolFile, Written
 from holdfast.index.sqlite_batch import Batch, GridBook, Steps
 from holdfast.index.sqlite_owe import owe_anew, owe_more, owed
 from holdfast.limits import COMMIT_SLICE
-from holdfast.model import Copy, Facts, Layout, Presence, Version, WriteCondition, pack, unpacker
+from holdfast.model import (
+    UNMARKED,
+    Copy,
+    Facts,
+    Layout,
+    MarkChange,
+    Marks,
+    Presence,
+    Version,
+    WriteCondition,
+    pack,
+    replace,
+    unpacker,
+)
 from holdfast.s3 import DeleteAsk
 
-VERSION_COLUMNS = "seq, size, etag, modified_ms, facts, copies, crc, spool, version_id"
+VERSION_COLUMNS = "seq, size, etag, modified_ms, facts, copies, crc, spool, version_id, marks"
 """What `version_of` takes, in its order."""
 INLINE_COLUMN = "CASE WHEN inline THEN (SELECT data FROM body WHERE body.seq = object.seq) END"
 
 read_facts = unpacker(Facts)
 read_copies = unpacker(tuple[Copy, ...])
 read_layout = unpacker(Layout)
+read_marks = unpacker(Marks)
 NO_COPIES = pack(())
 
 
@@ -46,16 +60,27 @@ class Blobs(NamedTuple):
     key: bytes
     facts: bytes
     layout: bytes | None
+    marks: bytes | None
 
 
 def blobs_of(change: NewVersion) -> Blobs:
     """Pack what a put will write."""
-    return Blobs(change.key.encode(), pack(change.facts), None if change.layout is None else pack(change.layout))
+    return Blobs(
+        change.key.encode(),
+        pack(change.facts),
+        None if change.layout is None else pack(change.layout),
+        pack_marks(change.marks),
+    )
+
+
+def pack_marks(marks: Marks) -> bytes | None:
+    """The column of marks; None for no marks."""
+    return None if marks == UNMARKED else pack(marks)
 
 
 def version_of(row: Sequence[Any], inline: bytes | None, grids: GridBook) -> Version:
     """A version from VERSION_COLUMNS."""
-    seq, size, etag, modified_ms, facts, copies, crc, spool, version_id = row[:9]
+    seq, size, etag, modified_ms, facts, copies, crc, spool, version_id, marks = row[:10]
     return Version(
         seq,
         size,
@@ -67,6 +92,7 @@ def version_of(row: Sequence[Any], inline: bytes | None, grids: GridBook) -> Ver
         inline,
         spool != 0,
         version_id,
+        UNMARKED if marks is None else read_marks(marks),
     )
 
 
@@ -133,6 +159,7 @@ def write(
         0 if inline is None else 1,
         0 if blobs.layout is None else 1,
         owner,
+        blobs.marks,
         bucket,
         key,
     )
@@ -140,7 +167,7 @@ def write(
     if prior is None:
         batch.execute(
             "INSERT INTO object (seq, version_id, size, etag, modified_ms, facts, copies, crc, inline, layout, spool,"
-            " bucket, key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " marks, bucket, key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             values,
         )
         # Only a tombstone can have left debts behind, and there are few of them.
@@ -150,7 +177,7 @@ def write(
         released = leave(batch, bucket, prior)
         batch.execute(
             "UPDATE object SET seq = ?, version_id = ?, size = ?, etag = ?, modified_ms = ?, facts = ?, copies = ?,"
-            " crc = ?, inline = ?, layout = ?, spool = ? WHERE bucket = ? AND key = ?",
+            " crc = ?, inline = ?, layout = ?, spool = ?, marks = ? WHERE bucket = ? AND key = ?",
             values,
         )
         before = prior.seq
@@ -237,6 +264,29 @@ def _refusal(ask: DeleteAsk, prior: Prior | None) -> str:
             if prior is None:
                 return "PreconditionFailed" if ask.condition.etag == "*" else "NoSuchKey"
             return "" if ask.condition.etag in ("*", prior.etag) else "PreconditionFailed"
+
+
+def mark(batch: Batch, bucket_name: str, key: bytes, version_id: str, change: MarkChange) -> None:
+    """Change the marks of a version. Raises NoSuchBucket, NoSuchKey, NoSuchVersion."""
+    bucket = batch.bucket(bucket_name)
+    row: tuple[str, bytes | None] | None = batch.execute(
+        "SELECT version_id, marks FROM object WHERE bucket = ? AND key = ?", (bucket, key)
+    ).get
+    if row is None and not version_id:
+        raise S3Error("NoSuchKey", fields={"Key": key.decode()})
+    if row is None or (version_id and version_id != row[0]):
+        raise S3Error("NoSuchVersion", fields={"Key": key.decode(), "VersionId": version_id})
+    marks = changed(UNMARKED if row[1] is None else read_marks(row[1]), change)
+    batch.execute("UPDATE object SET marks = ? WHERE bucket = ? AND key = ?", (pack_marks(marks), bucket, key))
+
+
+def changed(marks: Marks, change: MarkChange) -> Marks:
+    """The marks with a change made to them."""
+    if change.tags is not None:
+        marks = replace(marks, tags=change.tags)
+    if change.grants is not None:
+        marks = replace(marks, grants=change.grants)
+    return marks
 
 
 def leave(batch: Batch, bucket: int, prior: Prior) -> tuple[str, ...]:

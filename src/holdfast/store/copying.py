@@ -74,7 +74,8 @@ async def copy_object(site: Site, ask: CopyObject) -> ObjectCopied:
     whole = Span(0, version.size)
     received = await receive_copy(site, ask.source, version, whole, Expected(algorithm=algorithm))
     facts = with_checksum(facts, received)
-    modified_ms = await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition)
+    marks = ask.marks if ask.replace_tags else replace(ask.marks, tags=version.marks.tags)
+    modified_ms = await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, marks=marks)
     return ObjectCopied(received.md5, modified_ms, facts.checksum)
 
 

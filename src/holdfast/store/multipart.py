@@ -42,7 +42,7 @@ async def create_upload(site: Site, ask: CreateMultipartUpload) -> UploadCreated
     """Begin an upload."""
     check_holdable(site, site.redundancy(ask.bucket), bucket=ask.bucket, key=ask.key, facts=ask.facts)
     upload_id = site.clock.token(24).hex()
-    upload = Upload(ask.bucket, ask.key, upload_id, site.clock.now_ms(), ask.facts, ask.algorithm, ask.kind)
+    upload = Upload(ask.bucket, ask.key, upload_id, site.clock.now_ms(), ask.facts, ask.algorithm, ask.kind, ask.marks)
     await site.index.create_upload(upload)
     return UploadCreated(ask.bucket, ask.key, upload_id, ask.algorithm, ask.kind)
 
@@ -131,6 +131,7 @@ async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCom
         layout=Layout(parts, multipart=True),
         spool=tuple(SpoolFile(part.spool, part.size) for part in parts),
         condition=ask.condition,
+        marks=upload.marks,
     )
     try:
         await commit(site, version, ask.upload_id)

@@ -10,7 +10,7 @@ from holdfast.copies.site import Site
 from holdfast.errors import S3Error
 from holdfast.index.interface import Debt, Delay, NewVersion, Written
 from holdfast.limits import LEASE_S
-from holdfast.model import Facts, Layout, Redundancy, Version, WriteCondition, replace
+from holdfast.model import UNMARKED, Facts, Layout, Marks, Redundancy, Version, WriteCondition, replace
 from holdfast.s3 import Body, ObjectPut, PutObject
 from holdfast.store.acknowledge import Acknowledgement, candidates_of, outage
 from holdfast.store.ahead import Ahead, staging_ahead
@@ -25,7 +25,7 @@ async def put_object(site: Site, ask: PutObject, body: Body) -> ObjectPut:
     async with staging_ahead(site, ask, policy, body.size) as ahead:
         received = await receive(site, body, ask.expected, ahead=ahead)
         facts = with_checksum(ask.facts, received)
-        await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, ahead)
+        await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, ahead, marks=ask.marks)
     return ObjectPut(received.md5, received.checksum, received.size)
 
 
@@ -44,20 +44,22 @@ async def commit_body(
     facts: Facts,
     condition: WriteCondition,
     ahead: Ahead | None = None,
+    *,
+    marks: Marks = UNMARKED,
 ) -> int:
     """Commit a received body as the current version; returns its modification time (ms)."""
     now_ms = site.clock.now_ms() if ahead is None else ahead.label.modified_ms
     if received.inline is not None:
         version = NewVersion(
             bucket, key, received.size, received.md5, now_ms, facts, (),
-            inline=received.inline, crc=received.crc, condition=condition,
+            inline=received.inline, crc=received.crc, condition=condition, marks=marks,
         )  # fmt: skip
     else:
         assert received.file is not None
         version = NewVersion(
             bucket, key, received.size, received.md5, now_ms, facts, (),
             layout=Layout((received.part(1, now_ms),), multipart=False), spool=(received.file,), condition=condition,
-            seq=ahead.label.seq if ahead is not None else 0,
+            seq=ahead.label.seq if ahead is not None else 0, marks=marks,
         )  # fmt: skip
     await commit(site, version, ahead=ahead)
     return now_ms

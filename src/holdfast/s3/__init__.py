@@ -13,11 +13,13 @@ from typing import Protocol
 from holdfast.limits import BUCKET_NAME_MAX, BUCKET_NAME_MIN
 from holdfast.model import (
     ALWAYS,
+    UNMARKED,
     Algorithm,
     Bucket,
     Checksum,
     ChecksumType,
     Facts,
+    Marks,
     Part,
     Span,
     Value,
@@ -145,6 +147,7 @@ class PutObject(Value, frozen=True):
     facts: Facts
     expected: Expected = Expected()
     condition: WriteCondition = ALWAYS
+    marks: Marks = UNMARKED
 
 
 class ObjectPut(Value, frozen=True):
@@ -252,6 +255,9 @@ class CopyObject(Value, frozen=True):
     facts: Facts
     algorithm: Algorithm | None = None
     condition: WriteCondition = ALWAYS
+    marks: Marks = UNMARKED
+    replace_tags: bool = False
+    """x-amz-tagging-directive: REPLACE takes the tags of `marks`, COPY takes the source's."""
 
 
 class ObjectCopied(Value, frozen=True):
@@ -336,6 +342,7 @@ class CreateMultipartUpload(Value, frozen=True):
     facts: Facts
     algorithm: Algorithm | None = None
     kind: ChecksumType | None = None
+    marks: Marks = UNMARKED
 
 
 class UploadCreated(Value, frozen=True):
@@ -419,6 +426,7 @@ class Upload(Value, frozen=True):
     facts: Facts
     algorithm: Algorithm | None = None
     kind: ChecksumType | None = None
+    marks: Marks = UNMARKED
 
 
 class ListParts(Value, frozen=True):
