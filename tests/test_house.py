@@ -23,7 +23,21 @@ LEVELS: list[set[str]] = [
     {"grids"},
     {"health"},
     {"proof"},
-    {"model", "s3", "errors", "clock", "limits", "events", "digests", "signing", "xml", "crew", "folders", "config"},
+    {
+        "model",
+        "s3",
+        "errors",
+        "clock",
+        "limits",
+        "events",
+        "digests",
+        "signing",
+        "xml",
+        "crew",
+        "folders",
+        "config",
+        "sealing",
+    },
 ]
 """Rooms from top to bottom. A room imports itself and what is below it; the floor may import the floor."""
 FLOOR = LEVELS[-1]
@@ -34,6 +48,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "aiohttp": ("grids/s3/connection.py", "grids/s3/names.py"),
     "apsw": ("index/sqlite", "testing/disk/sqlite.py", "testing/simulation/machine.py"),
     "awscrt": ("digests.py",),
+    "cryptography": ("sealing/",),
     "defusedxml": ("xml.py",),
     "httptools": ("serve/connection.py",),
     "msgspec": ("model.py", "config/"),
@@ -77,8 +92,8 @@ TASKS = {
 }
 """Modules that may start a task outside a TaskGroup, and why."""
 ROOM_SIZE = 12
-ROOMS_ALLOWED = {"index": 13, "wire": 13, "s3": 13, "cli": 13}
-"""The SQLite engine, S3's many requests and replies, its side as a client, a command each: each one idea, in small files."""
+ROOMS_ALLOWED = {"index": 15, "wire": 15, "wire/documents": 20, "store": 14, "s3": 15, "grids/s3": 13, "cli": 14}
+"""The SQLite engine, S3's many requests and replies, its documents, its side as a client, a command each: each one idea, in small files."""
 MODULE_LINES = 500
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "manager", "misc"}
 
@@ -197,9 +212,10 @@ def test_a_room_is_small_and_its_modules_have_names() -> None:
     rooms: dict[str, int] = {}
     for path in modules():
         if path.name != "__init__.py":
-            rooms[path.parent.name] = rooms.get(path.parent.name, 0) + 1
+            room = path.parent.relative_to(PACKAGE).as_posix()
+            rooms[room] = rooms.get(room, 0) + 1
             assert path.stem not in FORBIDDEN_NAMES, name_of(path)
-    rooms.pop("holdfast")
+    rooms.pop(".")
     assert {room: size for room, size in rooms.items() if size > ROOMS_ALLOWED.get(room, ROOM_SIZE)} == {}
 
 

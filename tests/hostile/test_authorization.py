@@ -33,6 +33,9 @@ NEEDS: Final[dict[str, Ask]] = {
     "UploadPart": Ask("", "", query=(("partNumber", "1"),)),
     "UploadPartCopy": Ask("", "", query=(("partNumber", "1"),)),
     "CreateBucket": Ask("", "/another"),
+    "PutBucketVersioning": Ask(
+        "", "", body=b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    ),
     "DeleteObjects": Ask("", "", body=b"<Delete><Object><Key>k</Key></Object></Delete>"),
     "CompleteMultipartUpload": Ask(
         "",

@@ -27,6 +27,7 @@ IMPLEMENTED = {
     "DeleteBucket",
     "GetBucketLocation",
     "GetBucketVersioning",
+    "PutBucketVersioning",
     "PutObject",
     "GetObject",
     "HeadObject",

@@ -22,8 +22,11 @@ from holdfast.model import (
     Part,
     Span,
     Version,
+    pack,
     replace,
 )
+from holdfast.s3.settings import SettingGot
+from holdfast.s3.versioning import Versioning
 from holdfast.wire.parse import encode_token
 from holdfast.wire.render import Reply, render, render_error, render_object
 from holdfast.xml import parse_xml
@@ -245,8 +248,10 @@ def test_buckets_answer_for_themselves() -> None:
     assert there["LocationConstraint"] == "eu-west-1"
     classic = answer(s3.Location("us-east-1"), "get_bucket_location", Bucket="photos")
     assert classic["LocationConstraint"] is None
-    assert answer(s3.Versioning(), "get_bucket_versioning", Bucket="photos") == {"HTTP": 200}
-    assert answer(s3.Versioning("Suspended"), "get_bucket_versioning", Bucket="photos")["Status"] == "Suspended"
+    unset = SettingGot("photos", "versioning", None)
+    assert answer(unset, "get_bucket_versioning", Bucket="photos") == {"HTTP": 200}
+    suspended = SettingGot("photos", "versioning", pack(Versioning("Suspended")))
+    assert answer(suspended, "get_bucket_versioning", Bucket="photos")["Status"] == "Suspended"
 
 
 # --- listings ---

@@ -134,10 +134,6 @@ class GetBucketLocation(Value, frozen=True):
     bucket: str
 
 
-class GetBucketVersioning(Value, frozen=True):
-    bucket: str
-
-
 # --- objects ---
 
 
@@ -485,8 +481,3 @@ class BucketHead(Value, frozen=True):
 
 class Location(Value, frozen=True):
     region: str
-
-
-class Versioning(Value, frozen=True):
-    status: str = ""
-    """Empty: versioning was never on."""

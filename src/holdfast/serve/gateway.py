@@ -21,6 +21,7 @@ from holdfast.events import RequestEnded, Teller
 from holdfast.index.interface import CommitUnknown
 from holdfast.limits import PATIENCE_S, XML_BYTES
 from holdfast.model import replace
+from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting
 from holdfast.serve.bodies import body_of, read_whole
 from holdfast.serve.exchange import ClientGone, Exchange
 from holdfast.wire.operations import BodyKind, Operation, route
@@ -37,7 +38,9 @@ METHODS: Final[Mapping[type, str]] = {
     s3.HeadBucket: "head_bucket",
     s3.DeleteBucket: "delete_bucket",
     s3.GetBucketLocation: "get_bucket_location",
-    s3.GetBucketVersioning: "get_bucket_versioning",
+    GetSetting: "get_setting",
+    PutSetting: "put_setting",
+    DeleteSetting: "delete_setting",
     s3.PutObject: "put_object",
     s3.GetObject: "get_object",
     s3.DeleteObject: "delete_object",

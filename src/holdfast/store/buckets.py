@@ -11,11 +11,9 @@ from holdfast.s3 import (
     DeleteBucket,
     Done,
     GetBucketLocation,
-    GetBucketVersioning,
     HeadBucket,
     ListBuckets,
     Location,
-    Versioning,
 )
 
 
@@ -59,9 +57,3 @@ async def get_bucket_location(site: Site, ask: GetBucketLocation, region: str) -
     """The bucket's region."""
     bucket = await site.index.bucket(ask.bucket)
     return Location(bucket.region or region)
-
-
-async def get_bucket_versioning(site: Site, ask: GetBucketVersioning) -> Versioning:
-    """Versioning is off: it was never on."""
-    await site.index.bucket(ask.bucket)
-    return Versioning()

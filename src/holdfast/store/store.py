@@ -6,7 +6,8 @@ It only joins: each method hands a typed request to the module that answers for 
 
 from holdfast import s3
 from holdfast.copies.site import Site
-from holdfast.store import buckets, copying, delete, listing, multipart, read, write
+from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut
+from holdfast.store import buckets, copying, delete, listing, multipart, read, settings, write
 
 
 class Store:
@@ -32,8 +33,14 @@ class Store:
     async def get_bucket_location(self, ask: s3.GetBucketLocation) -> s3.Location:
         return await buckets.get_bucket_location(self._site, ask, self._region)
 
-    async def get_bucket_versioning(self, ask: s3.GetBucketVersioning) -> s3.Versioning:
-        return await buckets.get_bucket_versioning(self._site, ask)
+    async def get_setting(self, ask: GetSetting) -> SettingGot:
+        return await settings.get_setting(self._site, ask)
+
+    async def put_setting(self, ask: PutSetting) -> SettingPut:
+        return await settings.put_setting(self._site, ask)
+
+    async def delete_setting(self, ask: DeleteSetting) -> s3.Done:
+        return await settings.delete_setting(self._site, ask)
 
     async def put_object(self, ask: s3.PutObject, body: s3.Body) -> s3.ObjectPut:
         return await write.put_object(self._site, ask, body)

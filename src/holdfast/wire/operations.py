@@ -11,7 +11,8 @@ from typing import Any
 
 from holdfast.errors import S3Error
 from holdfast.model import Value
-from holdfast.wire import parse_buckets, parse_multipart, parse_objects
+from holdfast.wire import parse_buckets, parse_multipart, parse_objects, parse_settings
+from holdfast.wire.documents import DOCUMENTS
 from holdfast.wire.parse import OWNER_HEADERS, check_owner, headers_of
 from holdfast.wire.parse import OWNER_ID as OWNER_ID
 from holdfast.wire.parse import OWNER_NAME as OWNER_NAME
@@ -71,9 +72,16 @@ _STREAM, _XML = BodyKind.STREAM, BodyKind.XML
 
 
 def _setting(marker: str, *, get: str = "", put: str = "", delete: str = "", post: str = "") -> list[Operation]:
-    """The rows of a bucket's sub-resource that is not implemented."""
-    rows = [("GET", get, BodyKind.NONE), ("PUT", put, _XML), ("DELETE", delete, BodyKind.NONE), ("POST", post, _XML)]
-    return [_row(name, method, _BUCKET, marker, body=body) for method, name, body in rows if name]
+    """The rows of a bucket's sub-resource. It is implemented when it has a row in `documents`."""
+    if marker in DOCUMENTS:
+        rows = [
+            _row(get, "GET", _BUCKET, marker, parse=parse_settings.get(marker)),
+            _row(put, "PUT", _BUCKET, marker, body=_XML, parse=parse_settings.put(marker), fill=parse_settings.fill),
+            _row(delete, "DELETE", _BUCKET, marker, parse=parse_settings.delete(marker)),
+        ]
+        return [row for row in rows if row.name]
+    unknown = [("GET", get, BodyKind.NONE), ("PUT", put, _XML), ("DELETE", delete, BodyKind.NONE), ("POST", post, _XML)]
+    return [_row(name, method, _BUCKET, marker, body=body) for method, name, body in unknown if name]
 
 
 def _named_setting(marker: str, noun: str) -> list[Operation]:
@@ -93,7 +101,6 @@ _BUCKET_ROWS = [
     _row("HeadBucket", "HEAD", _BUCKET, parse=parse_buckets.head_bucket),
     _row("DeleteBucket", "DELETE", _BUCKET, parse=parse_buckets.delete_bucket),
     _row("GetBucketLocation", "GET", _BUCKET, "location", parse=parse_buckets.get_bucket_location),
-    _row("GetBucketVersioning", "GET", _BUCKET, "versioning", parse=parse_buckets.get_bucket_versioning),
     _row("ListObjects", "GET", _BUCKET, parse=parse_buckets.list_objects),
     _row("ListObjectsV2", "GET", _BUCKET, "list-type", parse=parse_buckets.list_objects_v2),
     _row("ListObjectVersions", "GET", _BUCKET, "versions", parse=parse_buckets.list_versions),
@@ -111,7 +118,7 @@ _BUCKET_ROWS = [
     _row("CreateSession", "GET", _BUCKET, "session"),
     _row("WriteGetObjectResponse", "POST", _BUCKET, header="x-amz-request-route", body=_STREAM),
     _row("PreflightBucket", "OPTIONS", _BUCKET),
-    *_setting("versioning", put="PutBucketVersioning"),
+    *_setting("versioning", get="GetBucketVersioning", put="PutBucketVersioning"),
     *_setting("abac", get="GetBucketAbac", put="PutBucketAbac"),
     *_setting("accelerate", get="GetBucketAccelerateConfiguration", put="PutBucketAccelerateConfiguration"),
     *_setting("acl", get="GetBucketAcl", put="PutBucketAcl"),

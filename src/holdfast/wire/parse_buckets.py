@@ -77,10 +77,6 @@ def get_bucket_location(request: Request) -> s3.GetBucketLocation:
     return s3.GetBucketLocation(request.bucket)
 
 
-def get_bucket_versioning(request: Request) -> s3.GetBucketVersioning:
-    return s3.GetBucketVersioning(request.bucket)
-
-
 def list_objects(request: Request) -> s3.ListObjects:
     query = request.query
     marker = query.get("marker", "")

@@ -11,8 +11,11 @@ from typing import Any
 from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.model import Checksum, ChecksumType
+from holdfast.s3.settings import SettingGot, SettingPut
 from holdfast.wire import render_xml
 from holdfast.wire.conditions import http_date
+from holdfast.wire.documents import DOCUMENTS
+from holdfast.wire.parse_settings import body_of
 from holdfast.wire.request import Request
 from holdfast.xml import document, element, legible
 
@@ -135,6 +138,16 @@ def _done(result: object) -> Reply:
     return Reply(204, [])
 
 
+def _setting_got(result: SettingGot) -> Reply:
+    """A document that is no XML is JSON."""
+    kind = XML_TYPE if DOCUMENTS[result.name].root else ("Content-Type", "application/json")
+    return Reply(200, [kind], body_of(result))
+
+
+def _setting_put(result: SettingPut) -> Reply:
+    return Reply(200, [])
+
+
 def _bucket_created(result: s3.BucketCreated) -> Reply:
     return Reply(200, [("Location", "/" + result.bucket)])
 
@@ -188,7 +201,8 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.BucketCreated: _bucket_created,
     s3.BucketHead: _bucket_head,
     s3.Location: _xml("LocationConstraint", render_xml.location),
-    s3.Versioning: _xml("VersioningConfiguration", render_xml.versioning),
+    SettingGot: _setting_got,
+    SettingPut: _setting_put,
     s3.Done: _done,
     s3.ObjectDeleted: _done,
     s3.ObjectPut: _object_put,

@@ -64,10 +64,6 @@ def location(result: s3.Location) -> str:
     return "" if result.region == _DEFAULT_REGION else escape(result.region)
 
 
-def versioning(result: s3.Versioning) -> str:
-    return element("Status", result.status) if result.status else ""
-
-
 # --- listings ---
 
 

@@ -1,0 +1,51 @@
+"""Requests for a bucket's sub-resources, all by the same three parsers, and their replies by the rows of `documents`."""
+
+from collections.abc import Callable
+
+from holdfast.errors import S3Error
+from holdfast.model import unpack
+from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot
+from holdfast.wire.documents import DOCUMENTS
+from holdfast.wire.parse import check_headers, expected_of_xml, headers_of, verify
+from holdfast.wire.request import Request
+from holdfast.xml import document, parse_xml
+
+
+def get(name: str) -> Callable[[Request], GetSetting]:
+    def parse(request: Request) -> GetSetting:
+        return GetSetting(request.bucket, name)
+
+    return parse
+
+
+def put(name: str) -> Callable[[Request], PutSetting]:
+    def parse(request: Request) -> PutSetting:
+        headers = headers_of(request)
+        check_headers(headers)
+        return PutSetting(request.bucket, name, expected=expected_of_xml(headers))
+
+    return parse
+
+
+def fill(ask: PutSetting, body: bytes) -> PutSetting:
+    """The request with the value that its body says, which must be what the headers said of it."""
+    verify(ask.expected, body)
+    row = DOCUMENTS[ask.name]
+    return PutSetting(ask.bucket, ask.name, row.read(parse_xml(body, row.root) if row.root else body), ask.expected)
+
+
+def delete(name: str) -> Callable[[Request], DeleteSetting]:
+    def parse(request: Request) -> DeleteSetting:
+        return DeleteSetting(request.bucket, name)
+
+    return parse
+
+
+def body_of(got: SettingGot) -> bytes:
+    """The document of a setting. Raises the S3Error that says that there is none."""
+    row = DOCUMENTS[got.name]
+    if got.data is None and row.missing:
+        raise S3Error(row.missing, fields={"BucketName": got.bucket})
+    value = row.default if got.data is None else unpack(got.data, row.kind)
+    text = row.write(value)
+    return document(row.root, text) if row.root else text.encode()
