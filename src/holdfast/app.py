@@ -40,6 +40,7 @@ from holdfast.grids.s3.terms import read_terms
 from holdfast.health.suspicion import Suspicion
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.keepers.catchup import LANES, CatchUp
+from holdfast.keepers.lifecycle import Lifecycle
 from holdfast.keepers.pins import Pins
 from holdfast.keepers.probe import attach_all, probes
 from holdfast.keepers.reconcile import Reconcile
@@ -356,6 +357,7 @@ class Node:
                 Reconcile(site),
                 Sweep(site),
                 Scrub(site, interval_s=self._settings.scrub.interval),
+                Lifecycle(site, day_s=self._settings.lifecycle.day),
             ]
         return keepers
 

@@ -83,6 +83,7 @@ CODES: Mapping[str, Code] = _table(
     ("MissingSecurityHeader", 400, "Your request is missing a required header."),
     ("NoSuchBucket", 404, "The specified bucket does not exist."),
     ("NoSuchKey", 404, "The specified key does not exist."),
+    ("NoSuchLifecycleConfiguration", 404, "The lifecycle configuration does not exist."),
     (
         "NoSuchUpload",
         404,

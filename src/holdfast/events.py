@@ -194,6 +194,14 @@ class CacheMoved(Event, frozen=True):
     size_bytes: int = 0
 
 
+class Expired(Event, frozen=True):
+    """Lifecycle rules were applied in a bucket. `what` is objects, versions, markers or uploads."""
+
+    bucket: str
+    what: str
+    count: int
+
+
 class KeeperFailed(Event, frozen=True):
     """A keeper's unit of work raised something unexpected; it will be tried again."""
 

@@ -33,6 +33,12 @@ NOTIFICATION_ROUTES: Final = 100
 """Rules in one notification configuration."""
 RULE_ID_CHARS: Final = 255
 """The id of a rule in a bucket's configuration."""
+LIFECYCLE_RULES: Final = 1000
+"""Rules in one lifecycle configuration."""
+NEWER_VERSIONS_MAX: Final = 100
+"""Largest NewerNoncurrentVersions."""
+TAGS: Final = 10
+"""Tags of an object, and of a filter."""
 PRESIGN_EXPIRY_S: Final = 7 * 24 * 3600
 """Longest validity of a presigned request."""
 CLOCK_SKEW_S: Final = 15 * 60
@@ -447,6 +453,15 @@ TRIM_BATCH: Final = 256
 """Inline bodies looked at in one transaction of the sweep."""
 BUCKETS_KNOWN: Final = 10_000
 """Buckets whose settings a process remembers; then it begins anew."""
+LIFECYCLE_BATCH: Final = 250
+"""Objects, versions or uploads that lifecycle looks at in one step; what is due of them goes in one commit."""
+LIFECYCLE_SLICE: Final = 16
+"""Of these, how many are compared with up to LIFECYCLE_RULES rules before the event loop gets its turn again."""
+LIFECYCLE_ROUNDS: Final = 8
+"""How often in a lifecycle day all objects of buckets with rules are looked at. What is due becomes due at midnight, so one would do;
+more of them make new rules work sooner, and are what is left when a round is interrupted."""
+LIFECYCLE_DAY_S: Final = 24 * 3600
+"""Default of `lifecycle.day`."""
 SCRUB_BATCH: Final = 16
 SCRUB_PAUSE_MAX_S: Final = 600.0
 """Longest pause of the scrub, however few objects there are."""

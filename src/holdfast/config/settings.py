@@ -234,6 +234,19 @@ class ScrubSettings(Value, frozen=True):
     )
 
 
+class LifecycleSettings(Value, frozen=True):
+    """Objects, versions and uploads go when a bucket's lifecycle rules say so."""
+
+    day: Annotated[
+        float,
+        Setting(
+            SOME_TIME,
+            "How long a day of a lifecycle rule lasts. Anything but 24h is for tests; the dates that clients are told in "
+            "`x-amz-expiration` are always those of the calendar.",
+        ),
+    ] = float(limits.LIFECYCLE_DAY_S)
+
+
 class GridSettings(Value, frozen=True):
     """A place that keeps objects. Without any, two folders `a` and `b` under `data`."""
 
@@ -406,6 +419,7 @@ class Settings(Value, frozen=True):
     cache: CacheSettings = CacheSettings()
     log: LogSettings = LogSettings()
     scrub: ScrubSettings = ScrubSettings()
+    lifecycle: LifecycleSettings = LifecycleSettings()
     grid: tuple[GridSettings, ...] = ()
     policy: dict[str, PolicySettings] = {}
     bucket: tuple[BucketSettings, ...] = ()
@@ -447,6 +461,7 @@ TABLES: Final[dict[str, type[Value]]] = {
     "cache": CacheSettings,
     "log": LogSettings,
     "scrub": ScrubSettings,
+    "lifecycle": LifecycleSettings,
 }
 """Tables that occur once: `[server]`."""
 LISTS: Final[dict[str, type[Value]]] = {"grid": GridSettings, "bucket": BucketSettings}

@@ -257,6 +257,10 @@ class Index(Protocol):
         """Set one of a bucket's settings, or take it away with None. Raises NoSuchBucket."""
         ...
 
+    async def configured(self, name: str) -> tuple[str, ...]:
+        """Names of the buckets that have this setting, in byte order."""
+        ...
+
     async def buckets(self, *, prefix: str = "", after: str = "", limit: int | None = None) -> tuple[Bucket, ...]:
         """In byte order of their names, without their settings."""
         ...

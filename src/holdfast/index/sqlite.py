@@ -143,6 +143,10 @@ class SqliteIndex:
     async def configure(self, bucket: str, name: str, value: bytes | None) -> None:
         await self._committer.submit(buckets.configure, bucket, name, value)
 
+    async def configured(self, name: str) -> tuple[str, ...]:
+        with _READING:
+            return buckets.read_configured(self._reader, name)
+
     async def buckets(self, *, prefix: str = "", after: str = "", limit: int | None = None) -> tuple[Bucket, ...]:
         with _READING:
             return buckets.read_all(self._reader, prefix, after, limit)

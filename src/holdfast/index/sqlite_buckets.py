@@ -78,6 +78,16 @@ def read(connection: apsw.Connection, name: str) -> Bucket:
     return replace(Bucket(*row), settings=dict(settings))
 
 
+def read_configured(connection: apsw.Connection, setting: str) -> tuple[str, ...]:
+    """Names of the buckets that have a setting."""
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT bucket.name FROM setting JOIN bucket ON bucket.id = setting.bucket"
+        " WHERE setting.name = ? AND deleted_ms IS NULL ORDER BY bucket.name",
+        (setting,),
+    ).fetchall()
+    return tuple([name for (name,) in rows])
+
+
 def read_all(connection: apsw.Connection, prefix: str, after: str, limit: int | None) -> tuple[Bucket, ...]:
     """In byte order of their names."""
     rows: list[tuple[Any, ...]] = connection.execute(

@@ -236,6 +236,8 @@ def _delete_one(
     key = ask.key.encode()
     prior = find(batch, bucket, key)
     code = _refusal(ask, prior)
+    if not code and ask.seen is not None and not _unchanged(batch, bucket, key, prior, ask.seen):
+        code = "PreconditionFailed"
     if code or prior is None:
         return Deleted(prior is not None, code)
     released.extend(leave(batch, bucket, prior))
@@ -248,6 +250,13 @@ def _delete_one(
         batch.tombstones += 1
         owe_more(batch, bucket, key, seq, 0, wanted, prior.seq, debts, now_ms)
     return Deleted(True)
+
+
+def _unchanged(batch: Batch, bucket: int, key: bytes, prior: Prior | None, seen: Version) -> bool:
+    if prior is None or prior.seq != seen.seq:
+        return False
+    data: bytes | None = batch.execute("SELECT marks FROM object WHERE bucket = ? AND key = ?", (bucket, key)).get
+    return (UNMARKED if data is None else read_marks(data)) == seen.marks
 
 
 def _refusal(ask: DeleteAsk, prior: Prior | None) -> str:

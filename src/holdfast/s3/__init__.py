@@ -26,6 +26,7 @@ from holdfast.model import (
     Version,
     WriteCondition,
 )
+from holdfast.s3.lifecycle import Due
 
 _BUCKET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.))*[a-z0-9]")
 _IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
@@ -150,6 +151,7 @@ class ObjectPut(Value, frozen=True):
     etag: str
     checksum: Checksum | None
     size: int
+    expiry: Due | None = None
 
 
 class GetObject(Value, frozen=True):
@@ -174,7 +176,7 @@ class ObjectGot:
     must be called in the end when there is a stream. Not a Value: it is used once.
     """
 
-    __slots__ = ("data", "part_checksum", "parts", "span", "stream", "version")
+    __slots__ = ("data", "expiry", "part_checksum", "parts", "span", "stream", "version")
 
     def __init__(
         self,
@@ -194,6 +196,7 @@ class ObjectGot:
         """Number of parts when the request named a part of a multipart object (x-amz-mp-parts-count)."""
         self.part_checksum = part_checksum
         """The checksum of the asked part, when the request named one."""
+        self.expiry: Due | None = None
 
 
 class DeleteObject(Value, frozen=True):
@@ -211,6 +214,8 @@ class DeleteAsk(Value, frozen=True):
     key: str
     version_id: str = ""
     condition: WriteCondition = ALWAYS
+    seen: Version | None = None
+    """Keepers delete what they looked at, and only while it is unchanged, its marks included; else PreconditionFailed."""
 
 
 class DeleteObjects(Value, frozen=True):
@@ -260,6 +265,7 @@ class ObjectCopied(Value, frozen=True):
     etag: str
     modified_ms: int
     checksum: Checksum | None
+    expiry: Due | None = None
 
 
 class GetObjectAttributes(Value, frozen=True):
@@ -347,6 +353,8 @@ class UploadCreated(Value, frozen=True):
     upload_id: str
     algorithm: Algorithm | None
     kind: ChecksumType | None
+    abort: Due | None = None
+    """When a lifecycle rule aborts it."""
 
 
 class UploadPart(Value, frozen=True):
@@ -406,6 +414,7 @@ class UploadCompleted(Value, frozen=True):
     key: str
     etag: str
     checksum: Checksum | None
+    expiry: Due | None = None
 
 
 class AbortMultipartUpload(Value, frozen=True):
@@ -440,6 +449,7 @@ class PartsListed(Value, frozen=True):
     next: int
     """Last part number of this page when there are more, else 0."""
     owner: str
+    abort: Due | None = None
 
 
 class ListMultipartUploads(Value, frozen=True):

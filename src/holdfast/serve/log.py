@@ -133,6 +133,7 @@ class Log:
             events.CatchUpTold: self._catch_up_told,
             events.CopySuspected: self._copy_suspected,
             events.CacheMoved: self._cache_moved,
+            events.Expired: self._expired,
             events.KeeperFailed: self._keeper_failed,
             events.Noted: lambda event: self.line("info", event.message, **event.fields),
         }
@@ -262,6 +263,10 @@ class Log:
             self.line("info", "cache is on", blocks=event.blocks, size=event.size_bytes)
         else:
             self.line("warning", "cache is off: reads go to the grids", reason=event.reason)
+
+    def _expired(self, event: events.Expired) -> None:
+        if self._admit("info", "lifecycle", event.bucket):
+            self.line("info", "lifecycle removed what expired", bucket=event.bucket, what=event.what, count=event.count)
 
     def _keeper_failed(self, event: events.KeeperFailed) -> None:
         if self._admit("error", "keeper failed", event.keeper):

@@ -70,6 +70,9 @@ _COUNTERS: Final = (
         ("outcome",),
     ),
     Family("holdfast_cache_evictions", "Blocks that left the cache: for want of room, for age, damaged.", ("reason",)),
+    Family(
+        "holdfast_lifecycle_expired", "What lifecycle rules removed: objects, versions, markers, uploads.", ("what",)
+    ),
     Family("holdfast_keeper_failures", "Unexpected failures of keepers.", ("keeper",)),
 )
 _HISTOGRAMS: Final = (
@@ -144,6 +147,7 @@ class Tally:
             events.CacheAsked: self._cache_asked,
             events.CacheOffered: lambda event: self._count("holdfast_cache_offers", (event.outcome,)),
             events.CacheEvicted: lambda event: self._count("holdfast_cache_evictions", (event.reason,), event.blocks),
+            events.Expired: lambda event: self._count("holdfast_lifecycle_expired", (event.what,), event.count),
             events.KeeperFailed: lambda event: self._count("holdfast_keeper_failures", (event.keeper,)),
         }
 

@@ -13,6 +13,7 @@ from holdfast.errors import S3Error
 from holdfast.limits import PUT_BYTES
 from holdfast.model import Checksum, Facts, Place, Span, Version, replace
 from holdfast.s3 import CopyObject, CopySource, Expected, ObjectCopied
+from holdfast.s3.expiry import expiry_of
 from holdfast.store.plan import check_copy
 from holdfast.store.read import current, layout_of, read_span
 from holdfast.store.receive import Received, receive
@@ -64,7 +65,7 @@ async def receive_copy(
 
 async def copy_object(site: Site, ask: CopyObject) -> ObjectCopied:
     """Copy an object, with its metadata or with new metadata."""
-    await site.index.bucket(ask.bucket)
+    bucket = await site.index.bucket(ask.bucket)
     policy = check_outage(site, ask.bucket)
     version = await copy_source(site, ask.source)
     facts = _facts(ask, version)
@@ -76,7 +77,8 @@ async def copy_object(site: Site, ask: CopyObject) -> ObjectCopied:
     facts = with_checksum(facts, received)
     marks = ask.marks if ask.replace_tags else replace(ask.marks, tags=version.marks.tags)
     modified_ms = await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, marks=marks)
-    return ObjectCopied(received.md5, modified_ms, facts.checksum)
+    expiry = expiry_of(bucket, ask.key, received.size, marks.tags, modified_ms)
+    return ObjectCopied(received.md5, modified_ms, facts.checksum, expiry)
 
 
 def _facts(ask: CopyObject, version: Version) -> Facts:

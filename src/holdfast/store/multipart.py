@@ -33,6 +33,7 @@ from holdfast.s3 import (
     UploadPart,
     UploadPartCopy,
 )
+from holdfast.s3.expiry import abort_of, expiry_of
 from holdfast.store.copying import copy_source, receive_copy
 from holdfast.store.receive import Received, receive
 from holdfast.store.write import acknowledge_again, check_outage, commit
@@ -40,11 +41,13 @@ from holdfast.store.write import acknowledge_again, check_outage, commit
 
 async def create_upload(site: Site, ask: CreateMultipartUpload) -> UploadCreated:
     """Begin an upload."""
+    bucket = await site.index.bucket(ask.bucket)
     check_holdable(site, site.redundancy(ask.bucket), bucket=ask.bucket, key=ask.key, facts=ask.facts)
     upload_id = site.clock.token(24).hex()
     upload = Upload(ask.bucket, ask.key, upload_id, site.clock.now_ms(), ask.facts, ask.algorithm, ask.kind, ask.marks)
     await site.index.create_upload(upload)
-    return UploadCreated(ask.bucket, ask.key, upload_id, ask.algorithm, ask.kind)
+    abort = abort_of(bucket, ask.key, upload.initiated_ms)
+    return UploadCreated(ask.bucket, ask.key, upload_id, ask.algorithm, ask.kind, abort)
 
 
 async def upload_part(site: Site, ask: UploadPart, body: Body) -> PartUploaded:
@@ -137,7 +140,9 @@ async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCom
         await commit(site, version, ask.upload_id)
     except S3Error as missing:
         return await _completed_before(site, ask, missing)
-    return UploadCompleted(ask.bucket, ask.key, etag, checksum)
+    bucket = await site.index.bucket(ask.bucket)
+    expiry = expiry_of(bucket, ask.key, size, upload.marks.tags, version.modified_ms)
+    return UploadCompleted(ask.bucket, ask.key, etag, checksum, expiry)
 
 
 async def _completed_before(site: Site, ask: CompleteMultipartUpload, missing: S3Error) -> UploadCompleted:
@@ -244,4 +249,5 @@ async def list_parts(site: Site, ask: ListParts, owner: str) -> PartsListed:
     found = await site.index.parts(ask.bucket, ask.key, ask.upload_id, after=ask.after, limit=limit + 1)
     page = found[:limit]
     more = page[-1].number if page and len(found) > len(page) else 0
-    return PartsListed(ask, upload, page, more, owner)
+    abort = abort_of(await site.index.bucket(ask.bucket), ask.key, upload.initiated_ms)
+    return PartsListed(ask, upload, page, more, owner, abort)

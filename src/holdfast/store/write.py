@@ -12,6 +12,7 @@ from holdfast.index.interface import Debt, Delay, NewVersion, Written
 from holdfast.limits import LEASE_S
 from holdfast.model import UNMARKED, Facts, Layout, Marks, Redundancy, Version, WriteCondition, replace
 from holdfast.s3 import Body, ObjectPut, PutObject
+from holdfast.s3.expiry import expiry_of
 from holdfast.store.acknowledge import Acknowledgement, candidates_of, outage
 from holdfast.store.ahead import Ahead, staging_ahead
 from holdfast.store.receive import Received, receive
@@ -19,14 +20,15 @@ from holdfast.store.receive import Received, receive
 
 async def put_object(site: Site, ask: PutObject, body: Body) -> ObjectPut:
     """Store a body under its key."""
-    await site.index.bucket(ask.bucket)
+    bucket = await site.index.bucket(ask.bucket)
     policy = check_outage(site, ask.bucket)
     check_holdable(site, policy, bucket=ask.bucket, key=ask.key, facts=ask.facts, size=body.size)
     async with staging_ahead(site, ask, policy, body.size) as ahead:
         received = await receive(site, body, ask.expected, ahead=ahead)
         facts = with_checksum(ask.facts, received)
-        await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, ahead, marks=ask.marks)
-    return ObjectPut(received.md5, received.checksum, received.size)
+        now_ms = await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, ahead, marks=ask.marks)
+    expiry = expiry_of(bucket, ask.key, received.size, ask.marks.tags, now_ms)
+    return ObjectPut(received.md5, received.checksum, received.size, expiry)
 
 
 def with_checksum(facts: Facts, received: Received) -> Facts:

@@ -7,10 +7,12 @@ Invariant: every result type of `s3` has a row in the table, and every S3Error r
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.model import Checksum, ChecksumType
+from holdfast.s3.lifecycle import Due
 from holdfast.s3.settings import SettingGot, SettingPut
 from holdfast.wire import render_xml
 from holdfast.wire.conditions import http_date
@@ -84,6 +86,8 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
             headers.append(("Content-Range", f"bytes {span.start}-{span.end - 1}/{version.size}"))
         if got.parts:
             headers.append(("x-amz-mp-parts-count", str(got.parts)))
+    if got.expiry is not None:
+        headers += _expiry(got.expiry)
     if ask.checksum_mode and checksum is not None:
         headers.append((checksum.algorithm.header, checksum.value))
         headers.append(("x-amz-checksum-type", checksum.kind.value))
@@ -127,6 +131,18 @@ def _checksum_headers(checksum: Checksum | None) -> Headers:
     return [(checksum.algorithm.header, checksum.value), ("x-amz-checksum-type", checksum.kind.value)]
 
 
+def _expiry(due: Due | None) -> Headers:
+    if due is None:
+        return []
+    return [("x-amz-expiration", f'expiry-date="{http_date(due.at_ms)}", rule-id="{quote(due.rule, safe="")}"')]
+
+
+def _abort(due: Due | None) -> Headers:
+    if due is None:
+        return []
+    return [("x-amz-abort-date", http_date(due.at_ms)), ("x-amz-abort-rule-id", quote(due.rule, safe=""))]
+
+
 def _xml(root: str, content: Callable[[Any], str]) -> Callable[[Any], Reply]:
     def reply(result: Any) -> Reply:
         return Reply(200, [XML_TYPE], document(root, content(result)))
@@ -141,7 +157,8 @@ def _done(result: object) -> Reply:
 def _setting_got(result: SettingGot) -> Reply:
     """A document that is no XML is JSON."""
     kind = XML_TYPE if DOCUMENTS[result.name].root else ("Content-Type", "application/json")
-    return Reply(200, [kind], body_of(result))
+    body, headers = body_of(result)
+    return Reply(200, [kind, *headers], body)
 
 
 def _setting_put(result: SettingPut) -> Reply:
@@ -157,7 +174,12 @@ def _bucket_head(result: s3.BucketHead) -> Reply:
 
 
 def _object_put(result: s3.ObjectPut) -> Reply:
-    return Reply(200, [("ETag", f'"{result.etag}"'), *_checksum_headers(result.checksum)])
+    return Reply(200, [("ETag", f'"{result.etag}"'), *_checksum_headers(result.checksum), *_expiry(result.expiry)])
+
+
+def _object_copied(result: s3.ObjectCopied) -> Reply:
+    body = document("CopyObjectResult", render_xml.object_copied(result))
+    return Reply(200, [XML_TYPE, *_expiry(result.expiry)], body)
 
 
 def _part_uploaded(result: s3.PartUploaded) -> Reply:
@@ -168,7 +190,7 @@ def _part_uploaded(result: s3.PartUploaded) -> Reply:
 
 
 def _upload_created(result: s3.UploadCreated) -> Reply:
-    headers: Headers = [XML_TYPE]
+    headers: Headers = [XML_TYPE, *_abort(result.abort)]
     if result.algorithm is not None:
         kind = result.kind or ChecksumType.COMPOSITE
         headers.append(("x-amz-checksum-algorithm", result.algorithm.value))
@@ -180,7 +202,13 @@ def _upload_completed(request: Request, result: s3.UploadCompleted, secure: bool
     scheme = "https" if secure else "http"
     url = f"{scheme}://{request.headers.get('host', '')}{request.raw_path.decode('latin-1')}"
     content = render_xml.upload_completed(result, url)
-    return Reply(200, [XML_TYPE], document("CompleteMultipartUploadResult", content))
+    body = document("CompleteMultipartUploadResult", content)
+    return Reply(200, [XML_TYPE, *_expiry(result.expiry)], body)
+
+
+def _parts_listed(result: s3.PartsListed) -> Reply:
+    body = document("ListPartsResult", render_xml.parts_listed(result))
+    return Reply(200, [XML_TYPE, *_abort(result.abort)], body)
 
 
 def _attributes(result: s3.ObjectAttributes) -> Reply:
@@ -207,12 +235,12 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.ObjectDeleted: _done,
     s3.ObjectPut: _object_put,
     s3.ObjectsDeleted: _xml("DeleteResult", render_xml.objects_deleted),
-    s3.ObjectCopied: _xml("CopyObjectResult", render_xml.object_copied),
+    s3.ObjectCopied: _object_copied,
     s3.ObjectAttributes: _attributes,
     s3.ObjectsListed: _objects_listed,
     s3.UploadCreated: _upload_created,
     s3.PartUploaded: _part_uploaded,
     s3.PartCopied: _xml("CopyPartResult", render_xml.part_copied),
-    s3.PartsListed: _xml("ListPartsResult", render_xml.parts_listed),
+    s3.PartsListed: _parts_listed,
     s3.UploadsListed: _xml("ListMultipartUploadsResult", render_xml.uploads_listed),
 }

@@ -8,11 +8,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from holdfast.model import Value
+from holdfast.s3.lifecycle import SIZES, Lifecycle
 from holdfast.s3.logging import Logging
 from holdfast.s3.notification import Notification
 from holdfast.s3.versioning import Versioning
-from holdfast.wire.documents import logging, notification, versioning
+from holdfast.wire.documents import lifecycle, logging, notification, versioning
 from holdfast.xml import Element
+
+
+class Beside(Value, frozen=True):
+    """A header that is a part of a setting although it stands beside the document."""
+
+    header: str
+    values: tuple[str, ...]
+    """What it may say; the first is meant where it is missing."""
+    field: str
+    """Of the value."""
 
 
 class Document(Value, frozen=True):
@@ -31,6 +42,7 @@ class Document(Value, frozen=True):
     missing: str = ""
     """The error code when it is not set; empty when `default` is the answer then."""
     default: Any = None
+    beside: Beside | None = None
 
 
 def _xml(
@@ -41,11 +53,21 @@ def _xml(
     write: Callable[[Any], str],
     missing: str = "",
     default: Any = None,
+    beside: Beside | None = None,
 ) -> Document:
-    return Document(name, kind, root, read, write, missing, default)
+    return Document(name, kind, root, read, write, missing, default, beside)
 
 
 _ROWS = (
+    _xml(
+        "lifecycle",
+        Lifecycle,
+        "LifecycleConfiguration",
+        lifecycle.read,
+        lifecycle.write,
+        missing="NoSuchLifecycleConfiguration",
+        beside=Beside("x-amz-transition-default-minimum-object-size", SIZES, "minimum"),
+    ),
     _xml("logging", Logging, "BucketLoggingStatus", logging.read, logging.write, default=Logging()),
     _xml(
         "notification",
