@@ -202,6 +202,26 @@ class Expired(Event, frozen=True):
     count: int
 
 
+class NoticeEnded(Event, frozen=True):
+    """An attempt to tell a webhook an S3 event ended. `outcome` is told, silent, refused, or dead: it was given up."""
+
+    webhook: str
+    event: str
+    bucket: str
+    key: str
+    outcome: str
+    age_s: float
+    """Since it was recorded."""
+    detail: str = ""
+
+
+class NoticesDropped(Event, frozen=True):
+    """S3 events were not recorded for a webhook, because too many waited for it already."""
+
+    webhook: str
+    count: int
+
+
 class KeeperFailed(Event, frozen=True):
     """A keeper's unit of work raised something unexpected; it will be tried again."""
 

@@ -29,11 +29,13 @@ from holdfast.config.notation import (
     Address,
     Kind,
     Secret,
+    Setting,
     Unreadable,
     choice,
     count,
     without_user,
 )
+from holdfast.config.webhooks import WebhookSettings
 from holdfast.model import Value
 
 STANDARD: Final = "standard"
@@ -45,13 +47,6 @@ PROVIDERS: Final = (
 """Vendors whose S3 is known: the rows of the quirks table."""
 _REMOTE: Final = {"s3": "bucket", "azure": "container", "gcs": "bucket"}
 """Schemes of grids at providers, and what they call a bucket."""
-
-
-class Setting(Value, frozen=True):
-    """A row of the table."""
-
-    kind: Kind
-    doc: str
 
 
 def _read_index_url(raw: object) -> str:
@@ -423,6 +418,7 @@ class Settings(Value, frozen=True):
     grid: tuple[GridSettings, ...] = ()
     policy: dict[str, PolicySettings] = {}
     bucket: tuple[BucketSettings, ...] = ()
+    webhook: tuple[WebhookSettings, ...] = ()
 
     @property
     def index_path(self) -> Path:
@@ -464,7 +460,7 @@ TABLES: Final[dict[str, type[Value]]] = {
     "lifecycle": LifecycleSettings,
 }
 """Tables that occur once: `[server]`."""
-LISTS: Final[dict[str, type[Value]]] = {"grid": GridSettings, "bucket": BucketSettings}
+LISTS: Final[dict[str, type[Value]]] = {"grid": GridSettings, "bucket": BucketSettings, "webhook": WebhookSettings}
 """Tables that may be repeated: `[[grid]]`."""
 NAMED: Final[dict[str, type[Value]]] = {"policy": PolicySettings}
 """Tables with a name: `[policy.standard]`."""

@@ -13,6 +13,7 @@ import apsw
 from holdfast.errors import S3Error
 from holdfast.index.interface import Deleted, NewVersion, SpoolFile, Written
 from holdfast.index.sqlite_batch import Batch, GridBook, Steps
+from holdfast.index.sqlite_notices import record
 from holdfast.index.sqlite_owe import owe_anew, owe_more, owed
 from holdfast.limits import COMMIT_SLICE
 from holdfast.model import (
@@ -30,6 +31,7 @@ from holdfast.model import (
     unpacker,
 )
 from holdfast.s3 import DeleteAsk
+from holdfast.s3.notification import Notice
 
 VERSION_COLUMNS = "seq, size, etag, modified_ms, facts, copies, crc, spool, version_id, marks"
 """What `version_of` takes, in its order."""
@@ -212,6 +214,8 @@ def write(
         claimed = owe_anew(
             batch, bucket, key, seq, change.size, wanted, batch.now_ms, ours=ours, holder=holder, until_ms=until_ms
         )
+    if change.notices:
+        record(batch, bucket, key, seq, "", change.notices)
     return Written(seq, tuple(claimed), released, {grid: since_ms for grid, since_ms in claimed.items() if since_ms})
 
 
@@ -244,11 +248,15 @@ def _delete_one(
     batch.execute("DELETE FROM object WHERE bucket = ? AND key = ?", (bucket, key))
     wanted = grids | forget_copies(batch, prior)
     debts = owed(batch, prior.seq)
+    seq = 0
     if wanted or debts:
         seq = batch.next_seq()
         batch.execute("INSERT INTO tombstone (bucket, key, seq, at_ms) VALUES (?, ?, ?, ?)", (bucket, key, seq, now_ms))
         batch.tombstones += 1
         owe_more(batch, bucket, key, seq, 0, wanted, prior.seq, debts, now_ms)
+    if ask.notices:
+        told = [notice for notice in ask.notices if not notice.marks]
+        record(batch, bucket, key, seq or batch.next_seq(), "", told)
     return Deleted(True)
 
 
@@ -275,7 +283,9 @@ def _refusal(ask: DeleteAsk, prior: Prior | None) -> str:
             return "" if ask.condition.etag in ("*", prior.etag) else "PreconditionFailed"
 
 
-def mark(batch: Batch, bucket_name: str, key: bytes, version_id: str, change: MarkChange) -> None:
+def mark(
+    batch: Batch, bucket_name: str, key: bytes, version_id: str, change: MarkChange, notices: Sequence[Notice]
+) -> None:
     """Change the marks of a version. Raises NoSuchBucket, NoSuchKey, NoSuchVersion."""
     bucket = batch.bucket(bucket_name)
     row: tuple[str, bytes | None] | None = batch.execute(
@@ -287,6 +297,8 @@ def mark(batch: Batch, bucket_name: str, key: bytes, version_id: str, change: Ma
         raise S3Error("NoSuchVersion", fields={"Key": key.decode(), "VersionId": version_id})
     marks = changed(UNMARKED if row[1] is None else read_marks(row[1]), change)
     batch.execute("UPDATE object SET marks = ? WHERE bucket = ? AND key = ?", (pack_marks(marks), bucket, key))
+    if notices:
+        record(batch, bucket, key, batch.next_seq(), version_id, notices)
 
 
 def changed(marks: Marks, change: MarkChange) -> Marks:

@@ -18,6 +18,7 @@ from holdfast.model import Bucket, DecodeError, Value, from_json, to_json
 from holdfast.s3 import DeleteAsk
 from holdfast.s3.expiry import abort_due, current_due, prefixes
 from holdfast.s3.lifecycle import Lifecycle as Rules
+from holdfast.s3.notices import EXPIRED, telling
 from holdfast.s3.settings import setting
 
 _CURSOR: Final = "lifecycle/cursor"
@@ -110,10 +111,12 @@ class Lifecycle:
             if number % LIFECYCLE_SLICE == 0:
                 await asyncio.sleep(0)
         if asks:
+            asks = telling(bucket, site.webhooks, asks, EXPIRED, at_ms=now_ms)
             owes = site.redundancy(bucket.name).grids
             outcomes, released = await site.index.delete(bucket.name, asks, now_ms=now_ms, owes=owes)
             await site.spool.release(released)
             site.note_debts()
+            site.note_notices()
             self._tell(bucket, "objects", sum(outcome.existed and not outcome.code for outcome in outcomes))
         return Cursor(bucket.name, cursor.stage, page.next) if page.next else _next_stage(cursor)
 

@@ -27,6 +27,7 @@ from holdfast.model import (
     WriteCondition,
 )
 from holdfast.s3.lifecycle import Due
+from holdfast.s3.notification import Notice
 
 _BUCKET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.))*[a-z0-9]")
 _IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
@@ -216,6 +217,8 @@ class DeleteAsk(Value, frozen=True):
     condition: WriteCondition = ALWAYS
     seen: Version | None = None
     """Keepers delete what they looked at, and only while it is unchanged, its marks included; else PreconditionFailed."""
+    notices: tuple[Notice, ...] = ()
+    """Of both that it may turn out to be: a deletion, and a delete marker. The index records what happened."""
 
 
 class DeleteObjects(Value, frozen=True):

@@ -21,6 +21,7 @@ from holdfast.events import RequestEnded, Teller
 from holdfast.index.interface import CommitUnknown
 from holdfast.limits import PATIENCE_S, XML_BYTES
 from holdfast.model import replace
+from holdfast.s3.notices import CALLER
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting
 from holdfast.serve.bodies import body_of, read_whole
 from holdfast.serve.exchange import ClientGone, Exchange
@@ -66,10 +67,12 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 class _Call:
     """What becomes known of a request while it is served; the event at its end says it."""
 
-    __slots__ = ("access_key", "code", "detail", "id", "operation", "request", "status")
+    __slots__ = ("access_key", "code", "detail", "exchange", "host_id", "id", "operation", "request", "status")
 
-    def __init__(self, identifier: str) -> None:
+    def __init__(self, identifier: str, host_id: str, exchange: Exchange) -> None:
         self.id = identifier
+        self.host_id = host_id
+        self.exchange = exchange
         self.request: Request | None = None
         self.operation = ""
         self.access_key = ""
@@ -77,6 +80,10 @@ class _Call:
         self.detail = ""
         self.status = 0
         """When it differs from that of the reply."""
+
+    @property
+    def client(self) -> str:
+        return self.exchange.client
 
 
 class Gateway:
@@ -114,7 +121,8 @@ class Gateway:
         """Answer one request. Raises nothing but CancelledError."""
         began_s = self._clock.monotonic_s()
         self._id_count = (self._id_count + 1) & 0xFFFFFFFF
-        call = _Call(f"{self._id_prefix}{self._id_count:08X}")
+        call = _Call(f"{self._id_prefix}{self._id_count:08X}", self._host_id, exchange)
+        CALLER.set(call)
         try:
             await self._serve(exchange, call)
         except ClientGone:

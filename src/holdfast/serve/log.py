@@ -134,6 +134,8 @@ class Log:
             events.CopySuspected: self._copy_suspected,
             events.CacheMoved: self._cache_moved,
             events.Expired: self._expired,
+            events.NoticeEnded: self._notice_ended,
+            events.NoticesDropped: self._notices_dropped,
             events.KeeperFailed: self._keeper_failed,
             events.Noted: lambda event: self.line("info", event.message, **event.fields),
         }
@@ -267,6 +269,19 @@ class Log:
     def _expired(self, event: events.Expired) -> None:
         if self._admit("info", "lifecycle", event.bucket):
             self.line("info", "lifecycle removed what expired", bucket=event.bucket, what=event.what, count=event.count)
+
+    def _notice_ended(self, event: events.NoticeEnded) -> None:
+        """A dead letter has a line of its own, always: it is the last that is heard of it."""
+        fields = {"webhook": event.webhook, "what": event.event, "bucket": event.bucket, "key": event.key}
+        if event.outcome == "dead":
+            self.line("error", "event was given up", **fields, age_s=round(event.age_s), reason=event.detail)
+        elif event.outcome != "told" and self._admit("warning", "notice", event.webhook, event.outcome):
+            self.line("warning", f"webhook is {event.outcome}", **fields, reason=event.detail)
+
+    def _notices_dropped(self, event: events.NoticesDropped) -> None:
+        self.line(
+            "error", "events were dropped: too many wait for their webhook", webhook=event.webhook, count=event.count
+        )
 
     def _keeper_failed(self, event: events.KeeperFailed) -> None:
         if self._admit("error", "keeper failed", event.keeper):

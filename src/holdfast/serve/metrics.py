@@ -73,6 +73,11 @@ _COUNTERS: Final = (
     Family(
         "holdfast_lifecycle_expired", "What lifecycle rules removed: objects, versions, markers, uploads.", ("what",)
     ),
+    Family(
+        "holdfast_notices",
+        "S3 events for webhooks: told; silent and refused will be tried again; dead and dropped are lost.",
+        ("webhook", "outcome"),
+    ),
     Family("holdfast_keeper_failures", "Unexpected failures of keepers.", ("keeper",)),
 )
 _HISTOGRAMS: Final = (
@@ -103,6 +108,8 @@ _GAUGES: Final = (
         "Time to the first block of a read lately, by its size.",
         ("grid", "size", "quantile", "worker"),
     ),
+    Family("holdfast_notices_waiting", "S3 events that wait to be told.", ("webhook",)),
+    Family("holdfast_notices_oldest_seconds", "Age of the oldest of them.", ("webhook",)),
     Family("holdfast_breakers", "Workers that have the breaker in this state.", ("grid", "class", "state")),
 )
 _BOUNDS: Final = {family.name: family.bounds for family in _HISTOGRAMS}
@@ -148,6 +155,10 @@ class Tally:
             events.CacheOffered: lambda event: self._count("holdfast_cache_offers", (event.outcome,)),
             events.CacheEvicted: lambda event: self._count("holdfast_cache_evictions", (event.reason,), event.blocks),
             events.Expired: lambda event: self._count("holdfast_lifecycle_expired", (event.what,), event.count),
+            events.NoticeEnded: lambda event: self._count("holdfast_notices", (event.webhook, event.outcome)),
+            events.NoticesDropped: lambda event: self._count(
+                "holdfast_notices", (event.webhook, "dropped"), event.count
+            ),
             events.KeeperFailed: lambda event: self._count("holdfast_keeper_failures", (event.keeper,)),
         }
 

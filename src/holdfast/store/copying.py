@@ -14,6 +14,7 @@ from holdfast.limits import PUT_BYTES
 from holdfast.model import Checksum, Facts, Place, Span, Version, replace
 from holdfast.s3 import CopyObject, CopySource, Expected, ObjectCopied
 from holdfast.s3.expiry import expiry_of
+from holdfast.s3.notices import CREATED_COPY
 from holdfast.store.plan import check_copy
 from holdfast.store.read import current, layout_of, read_span
 from holdfast.store.receive import Received, receive
@@ -76,7 +77,9 @@ async def copy_object(site: Site, ask: CopyObject) -> ObjectCopied:
     received = await receive_copy(site, ask.source, version, whole, Expected(algorithm=algorithm))
     facts = with_checksum(facts, received)
     marks = ask.marks if ask.replace_tags else replace(ask.marks, tags=version.marks.tags)
-    modified_ms = await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, marks=marks)
+    modified_ms = await commit_body(
+        site, bucket, ask.key, received, facts, ask.condition, marks=marks, event=CREATED_COPY
+    )
     expiry = expiry_of(bucket, ask.key, received.size, marks.tags, modified_ms)
     return ObjectCopied(received.md5, modified_ms, facts.checksum, expiry)
 

@@ -34,6 +34,7 @@ from holdfast.s3 import (
     UploadPartCopy,
 )
 from holdfast.s3.expiry import abort_of, expiry_of
+from holdfast.s3.notices import CREATED_UPLOAD, notices_of
 from holdfast.store.copying import copy_source, receive_copy
 from holdfast.store.receive import Received, receive
 from holdfast.store.write import acknowledge_again, check_outage, commit
@@ -123,25 +124,26 @@ async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCom
     md5 = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in parts), usedforsecurity=False)
     etag = f"{md5.hexdigest()}-{len(parts)}"
     checksum = _checksum(ask, upload, parts)
+    bucket, now_ms = await site.index.bucket(ask.bucket), site.clock.now_ms()
     version = NewVersion(
         ask.bucket,
         ask.key,
         size,
         etag,
-        site.clock.now_ms(),
+        now_ms,
         replace(upload.facts, checksum=checksum, upload_id=ask.upload_id),
         (),
         layout=Layout(parts, multipart=True),
         spool=tuple(SpoolFile(part.spool, part.size) for part in parts),
         condition=ask.condition,
         marks=upload.marks,
+        notices=notices_of(bucket, site.webhooks, (CREATED_UPLOAD,), ask.key, at_ms=now_ms, size=size, etag=etag),
     )
     try:
         await commit(site, version, ask.upload_id)
     except S3Error as missing:
         return await _completed_before(site, ask, missing)
-    bucket = await site.index.bucket(ask.bucket)
-    expiry = expiry_of(bucket, ask.key, size, upload.marks.tags, version.modified_ms)
+    expiry = expiry_of(bucket, ask.key, size, upload.marks.tags, now_ms)
     return UploadCompleted(ask.bucket, ask.key, etag, checksum, expiry)
 
 
