@@ -25,9 +25,7 @@ def _read_target(raw: object) -> str:
     text = str(TEXT.read(raw))
     try:
         parts = urlsplit(text)
-        valid = (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.fragment and parts.port != 0
-        )
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.fragment and parts.port != 0
     except ValueError:
         valid = False
     if not valid or re.search(r"[\s\x00-\x1f]", text):
