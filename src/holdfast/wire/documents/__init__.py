@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from holdfast.model import Value
+from holdfast.s3.locks import ObjectLock
 from holdfast.s3.versioning import Versioning
-from holdfast.wire.documents import versioning
+from holdfast.wire.documents import lock, versioning
 from holdfast.xml import Element
 
 
@@ -51,6 +52,14 @@ _ROWS = (
         versioning.read,
         versioning.write,
         default=Versioning(),
+    ),
+    _xml(
+        "object-lock",
+        ObjectLock,
+        "ObjectLockConfiguration",
+        lock.read,
+        lock.write,
+        missing="ObjectLockConfigurationNotFoundError",
     ),
 )
 
