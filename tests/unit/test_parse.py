@@ -396,7 +396,8 @@ def test_locks_come_whole_and_well_formed() -> None:
     locked = {mode: "GOVERNANCE", until: "2030-01-02T03:04:05.6Z", hold: "ON"}
     assert ask("PUT", "/photos/a", locked).marks == Marks(retention=Retention("GOVERNANCE", 1893553445600), hold=True)
     assert ask("PUT", "/photos/a", {hold: "OFF"}).marks == Marks()
-    for wrong in ({mode: "GOVERNANCE"}, {until: "2030-01-02"}, {mode: "x", until: "2030-01-02"}, {hold: "on"}):
+    wrongs: list[dict[str, str]] = [{mode: "GOVERNANCE"}, {until: "2030-01-02"}, {mode: "x", until: "2030-01-02"}]
+    for wrong in [*wrongs, {hold: "on"}]:
         assert refusal("PUT", "/photos/a", wrong).code == "InvalidArgument"
     assert refusal("PUT", "/photos/a", {mode: "GOVERNANCE", until: "tomorrow"}).code == "InvalidArgument"
     assert ask("DELETE", "/photos/a", {"x-amz-bypass-governance-retention": "true"}).bypass
