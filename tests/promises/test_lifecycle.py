@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from holdfast.events import Expired
+from holdfast.keepers import lifecycle
 from holdfast.keepers.lifecycle import Lifecycle as Keeper
 from holdfast.limits import LIFECYCLE_BATCH, LIFECYCLE_DAY_S, LIFECYCLE_ROUNDS
-from holdfast.model import Facts, MarkChange, Marks
-from holdfast.s3 import CreateBucket, CreateMultipartUpload, GetObject, ListParts, PutObject, UploadPart
+from holdfast.model import Facts, MarkChange, Marks, Retention
+from holdfast.s3 import CreateBucket, CreateMultipartUpload, DeleteObject, GetObject, ListParts, PutObject, UploadPart
 from holdfast.s3.lifecycle import Filter, Lifecycle, Rule
 from holdfast.s3.settings import DeleteSetting, PutSetting
+from holdfast.s3.versioning import Versioning
 from holdfast.testing.faults import Fault, Kind
 from tests.engine import BUCKET, Bytes, Engine
 from tests.promises.troubled import Troubled
@@ -183,5 +185,161 @@ def test_replies_say_when_an_object_expires(tmp_path: Path) -> None:
         grids.clock.leap(60)
         await whole_round(made)
         assert await made.code("old/a") == "NoSuchKey"
+
+    scene(tmp_path, body)
+
+
+# --- buckets that keep versions ---
+
+
+async def keep_versions(made: Engine, *rules: Rule) -> None:
+    await made.store.put_setting(PutSetting(BUCKET, "versioning", Versioning("Enabled")))
+    await configure(made, *rules)
+
+
+async def history(made: Engine) -> list[tuple[str, str]]:
+    """Every version in order: its key, and whether it is the latest, older, or a marker."""
+    page = await made.site.index.scan_versions(
+        BUCKET, prefix="", delimiter="", key_marker="", version_marker="", limit=1000
+    )
+    return [
+        (entry.key, ("marker" if entry.version.marker else "version") + ("" if entry.latest else " before"))
+        for entry in page.entries
+    ]
+
+
+def test_a_current_version_that_expires_stays_under_a_delete_marker(tmp_path: Path) -> None:
+    async def body(grids: Troubled, made: Engine) -> None:
+        await keep_versions(made, OLD)
+        await made.put("old/a", b"x")
+        grids.clock.leap(2 * DAY_S)
+        await whole_round(made)
+        assert await history(made) == [("old/a", "marker"), ("old/a", "version before")]
+        await whole_round(made)
+        assert len(await history(made)) == 2, "a marker does not expire while there is something under it"
+
+    scene(tmp_path, body)
+
+
+def test_versions_go_some_days_after_they_were_replaced_and_the_newest_of_them_stay(tmp_path: Path) -> None:
+    async def body(grids: Troubled, made: Engine) -> None:
+        await keep_versions(made, Rule("n", noncurrent_days=1, newer=2))
+        for number in range(5):
+            await made.put("k", b"%d" % number)
+        await made.put("other", b"x")
+        await whole_round(made)
+        assert len(await history(made)) == 6
+        grids.clock.leap(2 * DAY_S)
+        await whole_round(made)
+        assert await history(made) == [("k", "version"), *[("k", "version before")] * 2, ("other", "version")]
+        assert await made.read("k") == b"4"
+        assert Expired(BUCKET, "versions", 2) in made.events
+
+    scene(tmp_path, body)
+
+
+def test_a_long_history_is_walked_in_pages_and_counted_across_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "LIFECYCLE_BATCH", 3)
+
+    async def body(grids: Troubled, made: Engine) -> None:
+        await keep_versions(made, Rule("n", filter=Filter("k"), noncurrent_days=1, newer=5))
+        for number in range(14):
+            await made.put("k", b"%d" % number)
+        await made.put("kk", b"x")
+        await made.put("kk", b"y")
+        grids.clock.leap(2 * DAY_S)
+        await whole_round(made)
+        found = await history(made)
+        assert found.count(("k", "version before")) == 5
+        assert found.count(("kk", "version before")) == 1
+
+    scene(tmp_path, body)
+
+
+@pytest.mark.parametrize("rule", [Rule("m", markers=True), Rule("d", filter=Filter("gone"), days=1)])
+def test_a_delete_marker_goes_with_the_last_version_under_it(tmp_path: Path, rule: Rule) -> None:
+    async def body(grids: Troubled, made: Engine) -> None:
+        await keep_versions(made, rule, Rule("n", noncurrent_days=1))
+        for key in ("gone", "gone too"):
+            await made.put(key, b"x")
+            await made.delete(key)
+        await made.put("here", b"x")
+        await whole_round(made)
+        assert len(await history(made)) == 5
+        grids.clock.leap(2 * DAY_S)
+        await whole_round(made)
+        await whole_round(made)
+        assert await history(made) == [("here", "version")]
+        assert Expired(BUCKET, "markers", 2) in made.events
+
+    scene(tmp_path, body)
+
+
+@pytest.mark.parametrize("lock", [MarkChange(hold=True), MarkChange(retention=Retention("COMPLIANCE", 10**15))])
+@pytest.mark.parametrize("when", ["before", "while it is looked at"])
+def test_a_locked_version_is_never_deleted(tmp_path: Path, lock: MarkChange, when: str) -> None:
+    async def body(grids: Troubled, made: Engine) -> None:
+        await keep_versions(made, Rule("n", noncurrent_days=1))
+        for data in (b"locked", b"free", b"current"):
+            await made.put("k", data)
+        scan = made.site.index.scan_versions
+        page = await scan(BUCKET, prefix="", delimiter="", key_marker="", version_marker="", limit=9)
+        locked = page.entries[2].version.version_id
+
+        async def scan_and_lock(*named: Any, **terms: Any) -> Any:
+            found = await scan(*named, **terms)
+            await made.site.index.mark(BUCKET, "k", locked, lock)
+            return found
+
+        if when == "before":
+            await made.site.index.mark(BUCKET, "k", locked, lock)
+        else:
+            made.site.index.scan_versions = scan_and_lock  # type: ignore[method-assign]
+        grids.clock.leap(3 * DAY_S)
+        await whole_round(made)
+        assert [event for event in made.events if isinstance(event, Expired)] == [Expired(BUCKET, "versions", 1)]
+        assert (await made.got(GetObject(BUCKET, "k", version_id=locked)))[1] == b"locked"
+
+    scene(tmp_path, body)
+
+
+def test_a_version_that_is_current_again_is_not_taken_for_a_replaced_one(tmp_path: Path) -> None:
+    async def body(grids: Troubled, made: Engine) -> None:
+        await keep_versions(made, Rule("n", noncurrent_days=1))
+        await made.put("k", b"first")
+        second = await made.put("k", b"second")
+        grids.clock.leap(2 * DAY_S)
+        scan = made.site.index.scan_versions
+
+        async def scan_and_go_back(*named: Any, **terms: Any) -> Any:
+            found = await scan(*named, **terms)
+            await made.store.delete_object(DeleteObject(BUCKET, "k", second.version_id))
+            return found
+
+        made.site.index.scan_versions = scan_and_go_back  # type: ignore[method-assign]
+        await whole_round(made)
+        assert await made.read("k") == b"first"
+
+    scene(tmp_path, body)
+
+
+def test_versions_that_expired_while_a_grid_was_down_leave_it_when_it_returns(tmp_path: Path) -> None:
+    async def body(grids: Troubled, made: Engine) -> None:
+        await keep_versions(made, Rule("n", noncurrent_days=1))
+        await made.put("k", b"first")
+        await made.put("k", b"second")
+        await grids.converge(made)
+        grids.faults["b"].inject(Fault(Kind.REFUSE))
+        await made.probe()
+        grids.clock.leap(2 * DAY_S)
+        await whole_round(made)
+        assert await history(made) == [("k", "version")]
+        await made.settle()
+        grids.heal()
+        await grids.converge(made)
+        for name in ("a", "b"):
+            assert await grids.content(name) == {"k": b"second"}
 
     scene(tmp_path, body)

@@ -81,11 +81,11 @@ def test_each_change_is_told_in_its_order(tmp_path: Path) -> None:
         await made.delete("never there")
         await made.store.delete_objects(DeleteObjects(BUCKET, (DeleteAsk("copy"), DeleteAsk("large"))))
         assert await scene.tell() == NOTICE_IDLE_S
-        assert scene.hook.taken[0] == ("s3:TestEvent", "")
         by_key: dict[str, list[str]] = {}
-        for event, key in scene.hook.taken[1:]:
+        for event, key in scene.hook.taken:
             by_key.setdefault(key, []).append(event)
         assert by_key == {
+            "": ["s3:TestEvent"],
             "a+b": ["ObjectCreated:Put", "ObjectRemoved:Delete"],
             "copy": ["ObjectCreated:Copy", "ObjectRemoved:Delete"],
             "large": ["ObjectCreated:CompleteMultipartUpload", "ObjectRemoved:Delete"],
@@ -105,7 +105,7 @@ def test_what_was_refused_is_not_told(tmp_path: Path) -> None:
         with pytest.raises(S3Error):
             await scene.made.store.put_object(PutObject(BUCKET, "k", Facts(), condition=absent), Bytes(b"y"))
         await scene.tell()
-        assert scene.hook.taken == [("s3:TestEvent", ""), ("ObjectCreated:Put", "k")]
+        assert sorted(scene.hook.taken) == [("ObjectCreated:Put", "k"), ("s3:TestEvent", "")]
 
     staged(tmp_path, body)
 
@@ -150,7 +150,7 @@ def test_events_outlive_a_restart(tmp_path: Path) -> None:
                         await scene.tell()
                     await scene.keeper.close()
             ids = {got.told: got.headers["webhook-id"] for got in hook.got}
-            assert hook.taken == [("s3:TestEvent", ""), ("ObjectCreated:Put", "k")]
+            assert sorted(hook.taken) == [("ObjectCreated:Put", "k"), ("s3:TestEvent", "")]
             assert len({got.headers["webhook-id"] for got in hook.got}) == len(ids), "a repetition has the same id"
 
     asyncio.run(main())
@@ -261,7 +261,7 @@ def test_too_many_waiting_events_cost_events_and_no_writes(tmp_path: Path, monke
         await DeadLetters(scene.made.site).step()
         assert NoticesDropped("hook", 3) in scene.made.events
         await scene.tell()
-        assert [key for _, key in scene.hook.taken] == ["", "k0", "k1"]
+        assert sorted(key for _, key in scene.hook.taken) == ["", "k0", "k1"]
 
     staged(tmp_path, body)
 
@@ -276,7 +276,7 @@ def test_what_lifecycle_removes_is_told_as_that(tmp_path: Path) -> None:
         while not await keeper.step():
             pass
         await scene.tell()
-        assert scene.hook.taken[-1] == ("LifecycleExpiration:Delete", "k")
+        assert [event for event, key in scene.hook.taken if key] == ["ObjectCreated:Put", "LifecycleExpiration:Delete"]
 
     staged(tmp_path, body)
 

@@ -17,7 +17,6 @@ from holdfast.model import Bucket, replace
 from holdfast.s3.notification import Notice
 
 _COLUMNS = "name, created_ms, policy, owner, region"
-_CHANGED = "UPDATE total SET settings = settings + 1"
 
 
 def create(batch: Batch, bucket: Bucket) -> None:
@@ -35,30 +34,34 @@ def create(batch: Batch, bucket: Bucket) -> None:
             "UPDATE bucket SET created_ms = ?, policy = ?, owner = ?, region = ?, deleted_ms = NULL WHERE name = ?",
             values,
         )
-    batch.execute(_CHANGED)
+    batch.buckets_changed()
+    for setting, value in bucket.settings.items():
+        configure(batch, bucket.name, setting, value)
 
 
 def delete(batch: Batch, name: str) -> tuple[str, ...]:
     """Uploads in progress end with it, and their spool files are released. Raises NoSuchBucket, BucketNotEmpty."""
     number = batch.bucket(name)
-    if batch.execute("SELECT 1 FROM object WHERE bucket = ? LIMIT 1", (number,)).get is not None:
+    if any(
+        batch.execute(f"SELECT 1 FROM {table} WHERE bucket = ? LIMIT 1", (number,)).get
+        for table in ("object", "history")
+    ):
         raise S3Error("BucketNotEmpty", fields={"BucketName": name})
     released = uploads.abort_all(batch, number)
     batch.execute("UPDATE bucket SET deleted_ms = ? WHERE id = ?", (batch.now_ms, number))
     batch.execute("DELETE FROM setting WHERE bucket = ?", (number,))
-    batch.execute(_CHANGED)
     batch.buckets_changed()
     return released
 
 
-def configure(batch: Batch, name: str, setting: str, value: bytes | None, told: Sequence[Notice]) -> None:
+def configure(batch: Batch, name: str, setting: str, value: bytes | None, told: Sequence[Notice] = ()) -> None:
     """Set or remove one of a bucket's settings. Raises NoSuchBucket."""
     bucket = batch.bucket(name)
     if value is None:
         batch.execute("DELETE FROM setting WHERE bucket = ? AND name = ?", (bucket, setting))
     else:
         batch.execute("INSERT OR REPLACE INTO setting (bucket, name, value) VALUES (?, ?, ?)", (bucket, setting, value))
-    batch.execute(_CHANGED)
+    batch.buckets_changed()
     if told:
         notices.record(batch, bucket, b"", batch.next_seq(), "", told)
 

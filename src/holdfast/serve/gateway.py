@@ -21,6 +21,7 @@ from holdfast.events import RequestEnded, Teller
 from holdfast.index.interface import CommitUnknown
 from holdfast.limits import PATIENCE_S, XML_BYTES
 from holdfast.model import replace
+from holdfast.s3.locks import GetLegalHold, GetRetention, PutLegalHold, PutRetention
 from holdfast.s3.notices import CALLER
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting
 from holdfast.serve.bodies import body_of, read_whole
@@ -42,6 +43,10 @@ METHODS: Final[Mapping[type, str]] = {
     GetSetting: "get_setting",
     PutSetting: "put_setting",
     DeleteSetting: "delete_setting",
+    GetRetention: "get_retention",
+    PutRetention: "put_retention",
+    GetLegalHold: "get_legal_hold",
+    PutLegalHold: "put_legal_hold",
     s3.PutObject: "put_object",
     s3.GetObject: "get_object",
     s3.DeleteObject: "delete_object",

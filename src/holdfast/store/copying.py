@@ -15,6 +15,8 @@ from holdfast.model import Checksum, Facts, Place, Span, Version, replace
 from holdfast.s3 import CopyObject, CopySource, Expected, ObjectCopied
 from holdfast.s3.expiry import expiry_of
 from holdfast.s3.notices import CREATED_COPY
+from holdfast.s3.versioning import NULL
+from holdfast.store.locks import marks_with_default
 from holdfast.store.plan import check_copy
 from holdfast.store.read import current, layout_of, read_span
 from holdfast.store.receive import Received, receive
@@ -44,7 +46,13 @@ class StoredBody:
 
 async def copy_source(site: Site, source: CopySource) -> Version:
     """The version that a copy source names. Raises NoSuchKey and the like, and PreconditionFailed."""
-    version = await current(site, source.bucket, source.key, source.version_id)
+    try:
+        version = await current(site, source.bucket, source.key, source.version_id)
+    except S3Error as answer:
+        if answer.code != "MethodNotAllowed":
+            raise
+        message = "The source of a copy request may not specifically refer to a delete marker by version id."
+        raise S3Error("InvalidRequest", message) from answer
     check_copy(source.conditions, version)
     return version
 
@@ -58,7 +66,7 @@ async def receive_copy(
             "InvalidRequest",
             f"The specified copy source is larger than the maximum allowable size for a copy source: {PUT_BYTES}",
         )
-    place = Place(source.bucket, source.key)
+    place = Place(source.bucket, version.home or source.key)
     blocks = blocks_of(version, await layout_of(site, version), span)
     stream = read_span(site, place, version, blocks, span)
     return await receive(site, StoredBody(stream, span.size), expected, inline=inline)
@@ -77,15 +85,18 @@ async def copy_object(site: Site, ask: CopyObject) -> ObjectCopied:
     received = await receive_copy(site, ask.source, version, whole, Expected(algorithm=algorithm))
     facts = with_checksum(facts, received)
     marks = ask.marks if ask.replace_tags else replace(ask.marks, tags=version.marks.tags)
-    modified_ms = await commit_body(
+    marks = marks_with_default(bucket, marks, site.clock.now_ms())
+    modified_ms, version_id = await commit_body(
         site, bucket, ask.key, received, facts, ask.condition, marks=marks, event=CREATED_COPY
     )
+    source_id = version.version_id if version.version_id != NULL or ask.source.version_id else ""
     expiry = expiry_of(bucket, ask.key, received.size, marks.tags, modified_ms)
-    return ObjectCopied(received.md5, modified_ms, facts.checksum, expiry)
+    return ObjectCopied(received.md5, modified_ms, facts.checksum, version_id, source_id, expiry)
 
 
 def _facts(ask: CopyObject, version: Version) -> Facts:
-    same = (ask.bucket, ask.key) == (ask.source.bucket, ask.source.key)
+    # A version that is not current is brought back so.
+    same = (ask.bucket, ask.key) == (ask.source.bucket, ask.source.key) and not version.home
     if ask.replace:
         return ask.facts
     redirect = "x-amz-website-redirect-location"

@@ -35,7 +35,9 @@ from holdfast.s3 import (
 )
 from holdfast.s3.expiry import abort_of, expiry_of
 from holdfast.s3.notices import CREATED_UPLOAD, notices_of
+from holdfast.s3.versioning import NULL
 from holdfast.store.copying import copy_source, receive_copy
+from holdfast.store.locks import marks_with_default
 from holdfast.store.receive import Received, receive
 from holdfast.store.write import acknowledge_again, check_outage, commit
 
@@ -44,8 +46,9 @@ async def create_upload(site: Site, ask: CreateMultipartUpload) -> UploadCreated
     """Begin an upload."""
     bucket = await site.index.bucket(ask.bucket)
     check_holdable(site, site.redundancy(ask.bucket), bucket=ask.bucket, key=ask.key, facts=ask.facts)
-    upload_id = site.clock.token(24).hex()
-    upload = Upload(ask.bucket, ask.key, upload_id, site.clock.now_ms(), ask.facts, ask.algorithm, ask.kind, ask.marks)
+    upload_id, now_ms = site.clock.token(24).hex(), site.clock.now_ms()
+    marks = marks_with_default(bucket, ask.marks, now_ms)
+    upload = Upload(ask.bucket, ask.key, upload_id, now_ms, ask.facts, ask.algorithm, ask.kind, marks)
     await site.index.create_upload(upload)
     abort = abort_of(bucket, ask.key, upload.initiated_ms)
     return UploadCreated(ask.bucket, ask.key, upload_id, ask.algorithm, ask.kind, abort)
@@ -140,11 +143,11 @@ async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCom
         notices=notices_of(bucket, site.webhooks, (CREATED_UPLOAD,), ask.key, at_ms=now_ms, size=size, etag=etag),
     )
     try:
-        await commit(site, version, ask.upload_id)
+        written = await commit(site, version, ask.upload_id)
     except S3Error as missing:
         return await _completed_before(site, ask, missing)
     expiry = expiry_of(bucket, ask.key, size, upload.marks.tags, now_ms)
-    return UploadCompleted(ask.bucket, ask.key, etag, checksum, expiry)
+    return UploadCompleted(ask.bucket, ask.key, etag, checksum, written.version_id, expiry)
 
 
 async def _completed_before(site: Site, ask: CompleteMultipartUpload, missing: S3Error) -> UploadCompleted:
@@ -152,7 +155,8 @@ async def _completed_before(site: Site, ask: CompleteMultipartUpload, missing: S
         version = await site.index.get(ask.bucket, ask.key)
         if version is not None and version.facts.upload_id == ask.upload_id:
             await acknowledge_again(site, ask.bucket, ask.key, version)
-            return UploadCompleted(ask.bucket, ask.key, version.etag, version.facts.checksum)
+            version_id = version.version_id if version.version_id != NULL else ""
+            return UploadCompleted(ask.bucket, ask.key, version.etag, version.facts.checksum, version_id)
     raise missing
 
 

@@ -15,14 +15,10 @@ from holdfast.s3.logging import Logging
 from holdfast.s3.notices import notices_of_test, webhook_of
 from holdfast.s3.notification import Notice, Notification
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut
-from holdfast.s3.versioning import Versioning
+from holdfast.store.locks import check_lock, check_versioning
 
 Rule = Callable[[Site, Bucket, Any], Awaitable[None]]
 """Raises S3Error when this value (None: its deletion) may not be set."""
-
-
-async def _check_versioning(site: Site, bucket: Bucket, value: Versioning) -> None:
-    raise S3Error("NotImplemented", "Versioning is not implemented.")
 
 
 async def _check_logging(site: Site, bucket: Bucket, value: Logging) -> None:
@@ -44,7 +40,8 @@ async def _check_notification(site: Site, bucket: Bucket, value: Notification) -
 
 
 RULES: Mapping[str, Rule] = {
-    "versioning": _check_versioning,
+    "versioning": check_versioning,
+    "object-lock": check_lock,
     "logging": _check_logging,
     "notification": _check_notification,
 }

@@ -16,6 +16,7 @@ from holdfast.s3.expiry import expiry_of
 from holdfast.s3.notices import CREATED_PUT, notices_of
 from holdfast.store.acknowledge import Acknowledgement, candidates_of, outage
 from holdfast.store.ahead import Ahead, staging_ahead
+from holdfast.store.locks import marks_with_default
 from holdfast.store.receive import Received, receive
 
 
@@ -27,11 +28,14 @@ async def put_object(site: Site, ask: PutObject, body: Body) -> ObjectPut:
     async with staging_ahead(site, ask, policy, body.size) as ahead:
         received = await receive(site, body, ask.expected, ahead=ahead)
         facts = with_checksum(ask.facts, received)
-        now_ms = await commit_body(
-            site, bucket, ask.key, received, facts, ask.condition, ahead, marks=ask.marks, event=CREATED_PUT
+        marks = ask.marks
+        if bucket.settings or marks is not UNMARKED:
+            marks = marks_with_default(bucket, marks, site.clock.now_ms())
+        now_ms, version_id = await commit_body(
+            site, bucket, ask.key, received, facts, ask.condition, ahead, marks=marks, event=CREATED_PUT
         )
-    expiry = expiry_of(bucket, ask.key, received.size, ask.marks.tags, now_ms)
-    return ObjectPut(received.md5, received.checksum, received.size, expiry)
+    expiry = expiry_of(bucket, ask.key, received.size, marks.tags, now_ms)
+    return ObjectPut(received.md5, received.checksum, received.size, version_id, expiry)
 
 
 def with_checksum(facts: Facts, received: Received) -> Facts:
@@ -52,8 +56,9 @@ async def commit_body(
     *,
     marks: Marks = UNMARKED,
     event: str,
-) -> int:
-    """Commit a received body as the current version; returns its modification time (ms). `event` is what that is told as."""
+) -> tuple[int, str]:
+    """Commit a received body as the current version, which is told as this `event`; returns its modification time (ms) and its
+    version id."""
     now_ms = site.clock.now_ms() if ahead is None else ahead.label.modified_ms
     notices = notices_of(bucket, site.webhooks, (event,), key, at_ms=now_ms, size=received.size, etag=received.md5)
     if received.inline is not None:
@@ -68,8 +73,7 @@ async def commit_body(
             layout=Layout((received.part(1, now_ms),), multipart=False), spool=(received.file,), condition=condition,
             seq=ahead.label.seq if ahead is not None else 0, marks=marks, notices=notices,
         )  # fmt: skip
-    await commit(site, version, ahead=ahead)
-    return now_ms
+    return now_ms, (await commit(site, version, ahead=ahead)).version_id
 
 
 def check_outage(site: Site, bucket: str) -> Redundancy:

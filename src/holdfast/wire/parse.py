@@ -35,7 +35,6 @@ _CHECKSUM_SETTINGS = frozenset({"x-amz-checksum-algorithm", "x-amz-checksum-type
 _REFUSED_PREFIXES = (
     "x-amz-server-side-encryption",
     "x-amz-copy-source-server-side-encryption",
-    "x-amz-object-lock-",
     "x-amz-grant-",
 )
 _REFUSED = frozenset({"x-amz-tagging", "x-amz-write-offset-bytes"})

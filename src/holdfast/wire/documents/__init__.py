@@ -9,10 +9,11 @@ from typing import Any
 
 from holdfast.model import Value
 from holdfast.s3.lifecycle import SIZES, Lifecycle
+from holdfast.s3.locks import ObjectLock
 from holdfast.s3.logging import Logging
 from holdfast.s3.notification import Notification
 from holdfast.s3.versioning import Versioning
-from holdfast.wire.documents import lifecycle, logging, notification, versioning
+from holdfast.wire.documents import lifecycle, lock, logging, notification, versioning
 from holdfast.xml import Element
 
 
@@ -84,6 +85,14 @@ _ROWS = (
         versioning.read,
         versioning.write,
         default=Versioning(),
+    ),
+    _xml(
+        "object-lock",
+        ObjectLock,
+        "ObjectLockConfiguration",
+        lock.read,
+        lock.write,
+        missing="ObjectLockConfigurationNotFoundError",
     ),
 )
 
