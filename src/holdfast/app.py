@@ -24,7 +24,7 @@ from holdfast.clock import Clock
 from holdfast.config.credentials import Credentials
 from holdfast.config.notation import Unreadable, read_secret
 from holdfast.config.settings import STANDARD, GridSettings, Settings
-from holdfast.config.webhooks import WebhookSettings
+from holdfast.config.telling import WebhookSettings
 from holdfast.copies.site import PolicyTerms, Seat, Site
 from holdfast.errors import ConfigError
 from holdfast.events import Noted, Teller
@@ -54,6 +54,7 @@ from holdfast.model import to_json
 from holdfast.serve.admin import AdminServer, Readiness, application
 from holdfast.serve.gateway import Gateway
 from holdfast.serve.http import Bounds, S3Server
+from holdfast.serve.journal.delivery import Journal
 from holdfast.serve.log import Log, Outlet, bridge, tell_of_loop_errors
 from holdfast.serve.metrics import Gauges, Publisher, Tally
 from holdfast.serve.standings import health_gauges, notice_gauges
@@ -345,8 +346,19 @@ class Node:
     def _build_server(self, credentials: Credentials) -> S3Server:
         server = self._settings.server
         secrets = {credentials.access_key: credentials.secret_key.reveal()}
+        store = Store(self.site, owner=OWNER_ID, region=server.region)
+        self._journal = Journal(
+            self._index,
+            store,
+            owner_of=lambda _: OWNER_ID,
+            region=server.region,
+            interval_s=self._settings.access_logs.interval,
+            clock=self._clock,
+            teller=self.teller,
+        )
+        self.teller.subscribe(self._journal.listen)
         gateway = Gateway(
-            Store(self.site, owner=OWNER_ID, region=server.region),
+            store,
             secret_of=secrets.get,
             region=server.region,
             domain=server.domain,
@@ -363,7 +375,7 @@ class Node:
         """Every worker probes and catches up; what looks at everything is done by the first."""
         site = self.site
         catching_up = [CatchUp(site, seat, lane) for seat in site.seats.values() for lane in range(len(LANES))]
-        keepers: list[Keeper] = [self._publisher, Pins(site), *probes(site), *catching_up]
+        keepers: list[Keeper] = [self._publisher, self._journal, Pins(site), *probes(site), *catching_up]
         if site.cache is not None:
             keepers.append(site.cache)
         if self._worker == 0:

@@ -36,6 +36,8 @@ class RequestEnded(Event, frozen=True):
     client: str
     detail: str = ""
     """For 5xx: what went wrong inside; for the log only, never for the client."""
+    call: object = None
+    """What `serve` knows of the request, for listeners of that room, while they are told and no longer."""
 
 
 class GridAttempt(Event, frozen=True):
@@ -220,6 +222,17 @@ class NoticesDropped(Event, frozen=True):
 
     webhook: str
     count: int
+
+
+class AccessLogged(Event, frozen=True):
+    """Lines of a bucket's access log were delivered to `target`, failed (and will be tried again), were lost, or were dropped because
+    too many waited."""
+
+    bucket: str
+    target: str
+    outcome: str
+    lines: int
+    reason: str = ""
 
 
 class KeeperFailed(Event, frozen=True):

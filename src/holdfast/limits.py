@@ -462,6 +462,16 @@ LIFECYCLE_ROUNDS: Final = 8
 more of them make new rules work sooner, and are what is left when a round is interrupted."""
 LIFECYCLE_DAY_S: Final = 24 * 3600
 """Default of `lifecycle.day`."""
+JOURNAL_S: Final = 300.0
+"""Default of `access_logs.interval`."""
+JOURNAL_LOOK_S: Final = 1.0
+"""How soon a process knows that a bucket has a log, or has none any more."""
+JOURNAL_OBJECT_BYTES: Final = 4 * MIB
+"""Lines of one bucket that are delivered at once, whatever the interval."""
+JOURNAL_BYTES: Final = 16 * MIB
+"""Lines that wait in one process; those beyond are dropped and counted."""
+JOURNAL_CLOSE_S: Final = 10.0
+"""How long a stop waits until the last lines are delivered."""
 NOTICES_WAITING: Final = 100_000
 """Events that may wait for one webhook. A new one that finds as many is dropped, counted and told: that somebody does not listen must
 not keep anybody from writing."""

@@ -237,6 +237,7 @@ EXAMPLES = {
     "log.slow": "7s",
     "scrub.interval": "8d",
     "lifecycle.day": "10s",
+    "access_logs.interval": "11s",
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.config.notation import Unreadable
 from holdfast.config.settings import rows
-from holdfast.config.webhooks import WebhookSettings
+from holdfast.config.telling import WebhookSettings
 from holdfast.index.notices import WaitingNotice
 from holdfast.model import Bucket, from_json, pack
 from holdfast.s3 import DeleteAsk

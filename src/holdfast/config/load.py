@@ -27,7 +27,7 @@ from holdfast.config.settings import (
     environment_names,
     rows,
 )
-from holdfast.config.webhooks import WebhookSettings
+from holdfast.config.telling import WebhookSettings
 from holdfast.errors import ConfigError
 from holdfast.model import Value
 

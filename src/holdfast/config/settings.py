@@ -35,7 +35,7 @@ from holdfast.config.notation import (
     count,
     without_user,
 )
-from holdfast.config.webhooks import WebhookSettings
+from holdfast.config.telling import AccessLogSettings, WebhookSettings
 from holdfast.model import Value
 
 STANDARD: Final = "standard"
@@ -415,6 +415,7 @@ class Settings(Value, frozen=True):
     log: LogSettings = LogSettings()
     scrub: ScrubSettings = ScrubSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
+    access_logs: AccessLogSettings = AccessLogSettings()
     grid: tuple[GridSettings, ...] = ()
     policy: dict[str, PolicySettings] = {}
     bucket: tuple[BucketSettings, ...] = ()
@@ -458,6 +459,7 @@ TABLES: Final[dict[str, type[Value]]] = {
     "log": LogSettings,
     "scrub": ScrubSettings,
     "lifecycle": LifecycleSettings,
+    "access_logs": AccessLogSettings,
 }
 """Tables that occur once: `[server]`."""
 LISTS: Final[dict[str, type[Value]]] = {"grid": GridSettings, "bucket": BucketSettings, "webhook": WebhookSettings}

@@ -72,7 +72,18 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 class _Call:
     """What becomes known of a request while it is served; the event at its end says it."""
 
-    __slots__ = ("access_key", "code", "detail", "exchange", "host_id", "id", "operation", "request", "status")
+    __slots__ = (
+        "access_key",
+        "code",
+        "detail",
+        "exchange",
+        "host_id",
+        "id",
+        "operation",
+        "request",
+        "result",
+        "status",
+    )
 
     def __init__(self, identifier: str, host_id: str, exchange: Exchange) -> None:
         self.id = identifier
@@ -83,6 +94,7 @@ class _Call:
         self.access_key = ""
         self.code = ""
         self.detail = ""
+        self.result: object = None
         self.status = 0
         """When it differs from that of the reply."""
 
@@ -155,6 +167,7 @@ class Gateway:
             result, ask = await self._run_patiently(exchange, call, operation, signed)
         else:
             result, ask = await self._run(exchange, request, operation, signed)
+        call.result = result
         if isinstance(result, s3.ObjectGot):
             await self._send_object(exchange, call, ask, result)
         else:
@@ -268,6 +281,7 @@ class Gateway:
                 access_key=call.access_key,
                 client=exchange.client,
                 detail=call.detail,
+                call=call,
             )
         )
 

@@ -136,6 +136,7 @@ class Log:
             events.Expired: self._expired,
             events.NoticeEnded: self._notice_ended,
             events.NoticesDropped: self._notices_dropped,
+            events.AccessLogged: self._access_logged,
             events.KeeperFailed: self._keeper_failed,
             events.Noted: lambda event: self.line("info", event.message, **event.fields),
         }
@@ -282,6 +283,11 @@ class Log:
         self.line(
             "error", "events were dropped: too many wait for their webhook", webhook=event.webhook, count=event.count
         )
+
+    def _access_logged(self, event: events.AccessLogged) -> None:
+        if event.outcome != "delivered" and self._admit("warning", "access log", event.bucket, event.outcome):
+            fields = {"bucket": event.bucket, "target": event.target, "lines": event.lines, "reason": event.reason}
+            self.line("warning", f"access log: lines {event.outcome}", **fields)
 
     def _keeper_failed(self, event: events.KeeperFailed) -> None:
         if self._admit("error", "keeper failed", event.keeper):

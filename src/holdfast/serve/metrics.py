@@ -78,6 +78,11 @@ _COUNTERS: Final = (
         "S3 events for webhooks: told; silent and refused will be tried again; dead and dropped are lost.",
         ("webhook", "outcome"),
     ),
+    Family(
+        "holdfast_access_log_lines",
+        "Lines of server access logs: delivered; failed will be tried again; lost and dropped are gone.",
+        ("outcome",),
+    ),
     Family("holdfast_keeper_failures", "Unexpected failures of keepers.", ("keeper",)),
 )
 _HISTOGRAMS: Final = (
@@ -159,6 +164,7 @@ class Tally:
             events.NoticesDropped: lambda event: self._count(
                 "holdfast_notices", (event.webhook, "dropped"), event.count
             ),
+            events.AccessLogged: lambda event: self._count("holdfast_access_log_lines", (event.outcome,), event.lines),
             events.KeeperFailed: lambda event: self._count("holdfast_keeper_failures", (event.keeper,)),
         }
 

@@ -1,6 +1,6 @@
-"""Settings of webhooks: where the operator lets events be sent, and with which secret.
+"""Settings of what buckets tell: webhooks for their events, and their access logs.
 
-Clients choose among these by name and can name no address, so nobody makes this server ask an address of theirs.
+Clients choose among the operator's webhooks by name and can name no address, so nobody makes this server ask an address of theirs.
 """
 
 import re
@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from holdfast.config.notation import PATH, SECRET, TEXT, Kind, Secret, Setting, Unreadable, without_user
+from holdfast import limits
+from holdfast.config.notation import (
+    PATH,
+    SECRET,
+    SOME_TIME,
+    TEXT,
+    Kind,
+    Secret,
+    Setting,
+    Unreadable,
+    without_user,
+)
 from holdfast.model import Value
 
 
@@ -38,6 +49,15 @@ def _read_target(raw: object) -> str:
 
 _NAME: Final = Kind("name", _read_name)
 _TARGET: Final = Kind("URL", _read_target)
+
+
+class AccessLogSettings(Value, frozen=True):
+    """Server access logs of buckets that have logging, delivered as objects."""
+
+    interval: Annotated[
+        float,
+        Setting(SOME_TIME, "Lines are delivered this often. A crash loses those of this time; an orderly stop none."),
+    ] = limits.JOURNAL_S
 
 
 class WebhookSettings(Value, frozen=True):
