@@ -69,6 +69,7 @@ CODES: Mapping[str, Code] = _table(
     ("InvalidRange", 416, "The requested range is not satisfiable."),
     ("InvalidRequest", 400, "Invalid request."),
     ("InvalidStorageClass", 400, "The storage class that you specified is not valid."),
+    ("InvalidTargetBucketForLogging", 400, "The target bucket for logging does not exist or is not owned by you."),
     ("InvalidURI", 400, "The specified URI couldn't be parsed."),
     ("InvalidToken", 400, "The provided token is malformed or otherwise not valid."),
     ("KeyTooLongError", 400, "Your key is too long."),

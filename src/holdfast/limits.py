@@ -29,6 +29,10 @@ PART_NUMBER_MAX: Final = 10_000
 LIST_PAGE: Final = 1000
 """Most keys, parts, uploads or deletions in one request or reply."""
 BUCKETS_PAGE: Final = 10_000
+NOTIFICATION_ROUTES: Final = 100
+"""Rules in one notification configuration."""
+RULE_ID_CHARS: Final = 255
+"""The id of a rule in a bucket's configuration."""
 PRESIGN_EXPIRY_S: Final = 7 * 24 * 3600
 """Longest validity of a presigned request."""
 CLOCK_SKEW_S: Final = 15 * 60

@@ -36,6 +36,8 @@ NEEDS: Final[dict[str, Ask]] = {
     "PutBucketVersioning": Ask(
         "", "", body=b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
     ),
+    "PutBucketLogging": Ask("", "", body=b"<BucketLoggingStatus/>"),
+    "PutBucketNotificationConfiguration": Ask("", "", body=b"<NotificationConfiguration/>"),
     "DeleteObjects": Ask("", "", body=b"<Delete><Object><Key>k</Key></Object></Delete>"),
     "CompleteMultipartUpload": Ask(
         "",

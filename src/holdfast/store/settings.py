@@ -11,6 +11,7 @@ from holdfast.copies.site import Site
 from holdfast.errors import S3Error
 from holdfast.model import Bucket, pack
 from holdfast.s3 import Done
+from holdfast.s3.logging import Logging
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut
 from holdfast.s3.versioning import Versioning
 
@@ -22,7 +23,15 @@ async def _check_versioning(site: Site, bucket: Bucket, value: Versioning) -> No
     raise S3Error("NotImplemented", "Versioning is not implemented.")
 
 
-RULES: Mapping[str, Rule] = {"versioning": _check_versioning}
+async def _check_logging(site: Site, bucket: Bucket, value: Logging) -> None:
+    if value.target:
+        try:
+            await site.index.bucket(value.target)
+        except S3Error as missing:
+            raise S3Error("InvalidTargetBucketForLogging", fields={"TargetBucket": value.target}) from missing
+
+
+RULES: Mapping[str, Rule] = {"versioning": _check_versioning, "logging": _check_logging}
 
 
 async def get_setting(site: Site, ask: GetSetting) -> SettingGot:

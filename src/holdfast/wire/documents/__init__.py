@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from holdfast.model import Value
+from holdfast.s3.logging import Logging
+from holdfast.s3.notification import Notification
 from holdfast.s3.versioning import Versioning
-from holdfast.wire.documents import versioning
+from holdfast.wire.documents import logging, notification, versioning
 from holdfast.xml import Element
 
 
@@ -44,6 +46,15 @@ def _xml(
 
 
 _ROWS = (
+    _xml("logging", Logging, "BucketLoggingStatus", logging.read, logging.write, default=Logging()),
+    _xml(
+        "notification",
+        Notification,
+        "NotificationConfiguration",
+        notification.read,
+        notification.write,
+        default=Notification(),
+    ),
     _xml(
         "versioning",
         Versioning,
