@@ -18,6 +18,7 @@ from holdfast.model import (
     Checksum,
     ChecksumType,
     Facts,
+    Marks,
     Presence,
     Span,
     WriteCondition,
@@ -265,8 +266,9 @@ def test_a_checksum_in_a_presigned_query_says_nothing_about_the_body() -> None:
 def test_other_headers_in_a_presigned_query_count_as_headers() -> None:
     value = ask("PUT", f"/photos/a?{SIGNED}&X-Amz-Meta-Colour=red&x-amz-storage-class=GLACIER")
     assert value.facts == Facts(user={"colour": "red"}, storage_class="GLACIER")
-    error = refusal("PUT", f"/photos/a?{SIGNED}&x-amz-tagging=a%3Db")
-    assert (error.code, error.fields) == ("NotImplemented", {"Header": "x-amz-tagging"})
+    assert ask("PUT", f"/photos/a?{SIGNED}&x-amz-tagging=a%3Db").marks == Marks(tags={"a": "b"})
+    error = refusal("PUT", f"/photos/a?{SIGNED}&x-amz-grant-read=a%3Db")
+    assert (error.code, error.fields) == ("NotImplemented", {"Header": "x-amz-grant-read"})
     assert ask("GET", f"/photos/a?{SIGNED}&x-amz-checksum-mode=ENABLED").checksum_mode
 
 
@@ -353,7 +355,6 @@ def test_storage_classes_are_kept_and_unknown_ones_refused() -> None:
         "x-amz-server-side-encryption-aws-kms-key-id",
         "x-amz-object-lock-mode",
         "x-amz-object-lock-retain-until-date",
-        "x-amz-tagging",
         "x-amz-grant-read",
         "x-amz-write-offset-bytes",
         "x-amz-checksum-sha512",

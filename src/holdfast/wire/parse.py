@@ -38,7 +38,7 @@ _REFUSED_PREFIXES = (
     "x-amz-object-lock-",
     "x-amz-grant-",
 )
-_REFUSED = frozenset({"x-amz-tagging", "x-amz-write-offset-bytes"})
+_REFUSED = frozenset({"x-amz-write-offset-bytes"})
 """Headers that ask for what is not implemented, unless they are empty."""
 _CANNED_ACLS = frozenset(
     {

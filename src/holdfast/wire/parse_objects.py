@@ -32,6 +32,7 @@ from holdfast.wire.parse import (
     version_id,
     write_condition,
 )
+from holdfast.wire.parse_tags import tagged
 from holdfast.wire.request import Request
 from holdfast.xml import Element, malformed, parse_xml
 
@@ -54,6 +55,7 @@ STORAGE_CLASSES = frozenset(
 )
 """Accepted, kept and reported; they change nothing about how the object is kept."""
 
+_REDIRECT = "x-amz-website-redirect-location"
 _SYSTEM_HEADERS = frozenset(
     {
         "content-type",
@@ -62,7 +64,7 @@ _SYSTEM_HEADERS = frozenset(
         "content-encoding",
         "content-language",
         "expires",
-        "x-amz-website-redirect-location",
+        _REDIRECT,
     }
 )
 _META = "x-amz-meta-"
@@ -94,6 +96,8 @@ def facts_of(headers: Mapping[str, str]) -> Facts:
                 user[name[len(_META) :]] = safe(name, value)
                 continue
             check_header(name, value)
+            if name == _REDIRECT and not value.startswith(("/", "http://", "https://")):
+                raise S3Error("InvalidRedirectLocation", fields={"RedirectLocation": value})
         if name in _SYSTEM_HEADERS:
             system[name] = safe(name, value)
     if user:
@@ -122,7 +126,9 @@ def put_object(request: Request) -> s3.PutObject:
     if "partNumber" in query:
         raise invalid("uploadId", "", "A part number needs an upload id.")
     headers = headers_of(request)
-    return s3.PutObject(request.bucket, request.key, facts_of(headers), expected(headers), write_condition(headers))
+    return s3.PutObject(
+        request.bucket, request.key, facts_of(headers), expected(headers), write_condition(headers), tagged(headers)
+    )
 
 
 def get_object(request: Request) -> s3.GetObject:
@@ -228,6 +234,8 @@ def copy_object(request: Request) -> s3.CopyObject:
         facts_of(headers),
         algorithm("x-amz-checksum-algorithm", wanted) if wanted else None,
         write_condition(headers),
+        tagged(headers),
+        tagging == "REPLACE",
     )
 
 

@@ -11,10 +11,14 @@ from typing import Any
 from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.model import Checksum, ChecksumType
+from holdfast.s3.cors import Shared
 from holdfast.s3.settings import SettingGot, SettingPut
+from holdfast.s3.tagging import ObjectTags, TagsDeleted, TagsPut
 from holdfast.wire import render_xml
+from holdfast.wire.browser.cors import check_shared, sharing_headers
 from holdfast.wire.conditions import http_date
 from holdfast.wire.documents import DOCUMENTS
+from holdfast.wire.documents.tagging import write_tags
 from holdfast.wire.parse_settings import body_of
 from holdfast.wire.request import Request
 from holdfast.xml import document, element, legible
@@ -75,6 +79,8 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
         headers.append(("x-amz-meta-" + name, value))
     if facts.storage_class != "STANDARD":
         headers.append(("x-amz-storage-class", facts.storage_class))
+    if version.marks.tags:
+        headers.append(("x-amz-tagging-count", str(len(version.marks.tags))))
     status = 200
     checksum = facts.checksum
     if ask.part_number is not None or ask.range is not None:
@@ -121,7 +127,8 @@ def render_error(error: S3Error, *, request_id: str, host_id: str, resource: str
     return Reply(error.status, headers, document("Error", content, namespace=False))
 
 
-def _checksum_headers(checksum: Checksum | None) -> Headers:
+def checksum_headers(checksum: Checksum | None) -> Headers:
+    """The checksum of what was received."""
     if checksum is None:
         return []
     return [(checksum.algorithm.header, checksum.value), ("x-amz-checksum-type", checksum.kind.value)]
@@ -132,6 +139,11 @@ def _xml(root: str, content: Callable[[Any], str]) -> Callable[[Any], Reply]:
         return Reply(200, [XML_TYPE], document(root, content(result)))
 
     return reply
+
+
+def _preflighted(result: Shared) -> Reply:
+    check_shared(result)
+    return Reply(200, sharing_headers(result))
 
 
 def _done(result: object) -> Reply:
@@ -145,7 +157,25 @@ def _setting_got(result: SettingGot) -> Reply:
 
 
 def _setting_put(result: SettingPut) -> Reply:
-    return Reply(200, [])
+    return Reply(DOCUMENTS[result.name].put_status, [])
+
+
+def _version_header(version_id: str) -> Headers:
+    """The version that was meant; the one of a bucket without versions has no name to tell."""
+    return [] if version_id == "null" else [("x-amz-version-id", version_id)]
+
+
+def _object_tags(result: ObjectTags) -> Reply:
+    headers = [XML_TYPE, *_version_header(result.version_id)]
+    return Reply(200, headers, document("Tagging", write_tags(result.tags)))
+
+
+def _tags_put(result: TagsPut) -> Reply:
+    return Reply(200, _version_header(result.version_id))
+
+
+def _tags_deleted(result: TagsDeleted) -> Reply:
+    return Reply(204, _version_header(result.version_id))
 
 
 def _bucket_created(result: s3.BucketCreated) -> Reply:
@@ -157,7 +187,7 @@ def _bucket_head(result: s3.BucketHead) -> Reply:
 
 
 def _object_put(result: s3.ObjectPut) -> Reply:
-    return Reply(200, [("ETag", f'"{result.etag}"'), *_checksum_headers(result.checksum)])
+    return Reply(200, [("ETag", f'"{result.etag}"'), *checksum_headers(result.checksum)])
 
 
 def _part_uploaded(result: s3.PartUploaded) -> Reply:
@@ -203,6 +233,10 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.Location: _xml("LocationConstraint", render_xml.location),
     SettingGot: _setting_got,
     SettingPut: _setting_put,
+    Shared: _preflighted,
+    ObjectTags: _object_tags,
+    TagsPut: _tags_put,
+    TagsDeleted: _tags_deleted,
     s3.Done: _done,
     s3.ObjectDeleted: _done,
     s3.ObjectPut: _object_put,
