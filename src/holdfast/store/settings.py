@@ -11,10 +11,11 @@ from holdfast.copies.site import Site
 from holdfast.errors import S3Error
 from holdfast.model import Bucket, pack
 from holdfast.s3 import Done
+from holdfast.s3.cors import Cors, Preflight, Shared, share
 from holdfast.s3.logging import Logging
 from holdfast.s3.notices import notices_of_test, webhook_of
 from holdfast.s3.notification import Notice, Notification
-from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut
+from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut, setting
 from holdfast.store.locks import check_lock, check_versioning
 
 Rule = Callable[[Site, Bucket, Any], Awaitable[None]]
@@ -62,7 +63,7 @@ async def put_setting(site: Site, ask: PutSetting) -> SettingPut:
     await site.index.configure(ask.bucket, ask.name, pack(ask.value), notices=notices)
     if notices:
         site.note_notices()
-    return SettingPut()
+    return SettingPut(ask.name)
 
 
 async def delete_setting(site: Site, ask: DeleteSetting) -> Done:
@@ -72,9 +73,15 @@ async def delete_setting(site: Site, ask: DeleteSetting) -> Done:
     return Done()
 
 
-async def _check(site: Site, name: str, setting: str, value: Any) -> Bucket:
+async def preflight(site: Site, ask: Preflight) -> Shared:
+    """What a bucket's rules say to a page of another origin. Raises NoSuchBucket."""
+    cors = setting(await site.index.bucket(ask.bucket), "cors", Cors)
+    return Shared(False) if cors is None else Shared(True, share(cors, ask.origin, ask.method, ask.headers))
+
+
+async def _check(site: Site, name: str, marker: str, value: Any) -> Bucket:
     bucket = await site.index.bucket(name)
-    rule = RULES.get(setting)
+    rule = RULES.get(marker)
     if rule is not None:
         await rule(site, bucket, value)
     return bucket

@@ -37,7 +37,7 @@ _REFUSED_PREFIXES = (
     "x-amz-copy-source-server-side-encryption",
     "x-amz-grant-",
 )
-_REFUSED = frozenset({"x-amz-tagging", "x-amz-write-offset-bytes"})
+_REFUSED = frozenset({"x-amz-write-offset-bytes"})
 """Headers that ask for what is not implemented, unless they are empty."""
 _CANNED_ACLS = frozenset(
     {

@@ -12,14 +12,18 @@ from urllib.parse import quote
 from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.model import UNMARKED, Checksum, ChecksumType, Marks
+from holdfast.s3.cors import Shared
 from holdfast.s3.lifecycle import Due
-from holdfast.s3.locks import LegalHoldGot, RetentionGot
+from holdfast.s3.locks import LegalHoldGot, LockPut, RetentionGot
 from holdfast.s3.settings import SettingGot, SettingPut
+from holdfast.s3.tagging import ObjectTags, TagsDeleted, TagsPut
 from holdfast.s3.versioning import NULL, VersionsListed
 from holdfast.wire import render_xml
+from holdfast.wire.browser.cors import check_shared, sharing_headers
 from holdfast.wire.conditions import http_date, iso_date
 from holdfast.wire.documents import DOCUMENTS
 from holdfast.wire.documents.lock import write_hold, write_retention
+from holdfast.wire.documents.tagging import write_tags
 from holdfast.wire.parse_settings import body_of
 from holdfast.wire.request import Request
 from holdfast.xml import document, element, legible
@@ -105,6 +109,8 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
 
 def _mark_headers(marks: Marks) -> Headers:
     headers: Headers = []
+    if marks.tags:
+        headers.append(("x-amz-tagging-count", str(len(marks.tags))))
     if marks.retention is not None:
         headers.append(("x-amz-object-lock-mode", marks.retention.mode))
         headers.append(("x-amz-object-lock-retain-until-date", iso_date(marks.retention.until_ms)))
@@ -143,7 +149,8 @@ def render_error(error: S3Error, *, request_id: str, host_id: str, resource: str
     return Reply(error.status, headers, document("Error", content, namespace=False))
 
 
-def _checksum_headers(checksum: Checksum | None) -> Headers:
+def checksum_headers(checksum: Checksum | None) -> Headers:
+    """The checksum of what was received."""
     if checksum is None:
         return []
     return [(checksum.algorithm.header, checksum.value), ("x-amz-checksum-type", checksum.kind.value)]
@@ -168,6 +175,11 @@ def _xml(root: str, content: Callable[[Any], str]) -> Callable[[Any], Reply]:
     return reply
 
 
+def _preflighted(result: Shared) -> Reply:
+    check_shared(result)
+    return Reply(200, sharing_headers(result))
+
+
 def _done(result: object) -> Reply:
     return Reply(204, [])
 
@@ -180,7 +192,25 @@ def _setting_got(result: SettingGot) -> Reply:
 
 
 def _setting_put(result: SettingPut) -> Reply:
-    return Reply(200, [])
+    return Reply(DOCUMENTS[result.name].put_status, [])
+
+
+def _version_header(version_id: str) -> Headers:
+    """The version that was meant; the one of a bucket without versions has no name to tell."""
+    return [] if version_id == "null" else [("x-amz-version-id", version_id)]
+
+
+def _object_tags(result: ObjectTags) -> Reply:
+    headers = [XML_TYPE, *_version_header(result.version_id)]
+    return Reply(200, headers, document("Tagging", write_tags(result.tags)))
+
+
+def _tags_put(result: TagsPut) -> Reply:
+    return Reply(200, _version_header(result.version_id))
+
+
+def _tags_deleted(result: TagsDeleted) -> Reply:
+    return Reply(204, _version_header(result.version_id))
 
 
 def _bucket_created(result: s3.BucketCreated) -> Reply:
@@ -192,7 +222,7 @@ def _bucket_head(result: s3.BucketHead) -> Reply:
 
 
 def _object_put(result: s3.ObjectPut) -> Reply:
-    headers = [("ETag", f'"{result.etag}"'), *_checksum_headers(result.checksum), *_expiry(result.expiry)]
+    headers = [("ETag", f'"{result.etag}"'), *checksum_headers(result.checksum), *_expiry(result.expiry)]
     if result.version_id:
         headers.append((_VERSION_ID, result.version_id))
     return Reply(200, headers)
@@ -263,10 +293,15 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.Location: _xml("LocationConstraint", render_xml.location),
     SettingGot: _setting_got,
     SettingPut: _setting_put,
+    Shared: _preflighted,
+    ObjectTags: _object_tags,
+    TagsPut: _tags_put,
+    TagsDeleted: _tags_deleted,
     s3.Done: _done,
     s3.ObjectDeleted: _object_deleted,
     VersionsListed: _xml("ListVersionsResult", render_xml.versions_listed),
     RetentionGot: _xml("Retention", lambda result: write_retention(result.retention)),
+    LockPut: lambda result: Reply(200, []),
     LegalHoldGot: _xml("LegalHold", lambda result: write_hold(result.on)),
     s3.ObjectPut: _object_put,
     s3.ObjectsDeleted: _xml("DeleteResult", render_xml.objects_deleted),

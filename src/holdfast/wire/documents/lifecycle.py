@@ -9,7 +9,7 @@ import hashlib
 from typing import Final
 
 from holdfast.errors import S3Error
-from holdfast.limits import KEY_BYTES, LIFECYCLE_RULES, NEWER_VERSIONS_MAX, OBJECT_BYTES, RULE_ID_CHARS, TAGS
+from holdfast.limits import KEY_BYTES, LIFECYCLE_RULES, NEWER_VERSIONS_MAX, OBJECT_BYTES, OBJECT_TAGS, RULE_ID_CHARS
 from holdfast.s3.expiry import DAY_MS
 from holdfast.s3.lifecycle import Filter, Lifecycle, Rule
 from holdfast.wire.conditions import iso_date
@@ -102,8 +102,8 @@ def _conditions(within: Element) -> Filter:
         if name in tags:
             raise _invalid("Duplicate Tag Keys are not allowed.")
         tags[name] = value
-    if len(tags) > TAGS:
-        raise _invalid(f"A filter can have no more than {TAGS} tags.")
+    if len(tags) > OBJECT_TAGS:
+        raise _invalid(f"A filter can have no more than {OBJECT_TAGS} tags.")
     above, below = _size(within, "ObjectSizeGreaterThan"), _size(within, "ObjectSizeLessThan")
     if above is not None and below is not None and below <= above:
         raise _invalid("'ObjectSizeLessThan' has to be a value greater than 'ObjectSizeGreaterThan'")
