@@ -16,10 +16,12 @@ from holdfast.keepers.lifecycle import Lifecycle as Keeper
 from holdfast.keepers.notify import DeadLetters, Notify
 from holdfast.limits import LIFECYCLE_DAY_S, NOTICE_AGE_S, NOTICE_IDLE_S, WEBHOOK_RETRY_MAX_S
 from holdfast.model import Facts, Presence, WriteCondition
-from holdfast.s3 import CopyObject, CopySource, DeleteAsk, DeleteObjects, PutObject
+from holdfast.s3 import CopyObject, CopySource, DeleteAsk, DeleteObject, DeleteObjects, PutObject
 from holdfast.s3.lifecycle import Lifecycle, Rule
 from holdfast.s3.notification import Notification, Route
 from holdfast.s3.settings import PutSetting
+from holdfast.s3.tagging import DeleteObjectTagging, PutObjectTagging
+from holdfast.s3.versioning import Versioning
 from holdfast.webhooks import sender as sending
 from holdfast.webhooks.sender import Sender
 from tests.engine import BUCKET, Bytes, Engine
@@ -277,6 +279,44 @@ def test_what_lifecycle_removes_is_told_as_that(tmp_path: Path) -> None:
             pass
         await scene.tell()
         assert [event for event, key in scene.hook.taken if key] == ["ObjectCreated:Put", "LifecycleExpiration:Delete"]
+
+    staged(tmp_path, body)
+
+
+def test_forms_and_tags_are_told_as_that(tmp_path: Path) -> None:
+    async def body(scene: Scene) -> None:
+        events = ("s3:ObjectCreated:Post", "s3:ObjectTagging:*")
+        await scene.configure(Route("some", "Queue", ARN, events, suffix=".jpg"))
+        store = scene.made.store
+        await store.put_object(PutObject(BUCKET, "a.jpg", Facts(), form=True), Bytes(b"x"))
+        await store.put_object(PutObject(BUCKET, "b.jpg", Facts()), Bytes(b"x"))
+        for key in ("a.jpg", "a.jpg"):
+            await store.put_object_tagging(PutObjectTagging(BUCKET, key, tags={"a": "b"}))
+        await store.delete_object_tagging(DeleteObjectTagging(BUCKET, "a.jpg"))
+        await scene.tell()
+        told = [event for event, key in scene.hook.taken if key == "a.jpg"]
+        assert told == ["ObjectCreated:Post", *["ObjectTagging:Put"] * 2, "ObjectTagging:Delete"]
+        assert len(scene.hook.taken) == 1 + len(told)
+
+    staged(tmp_path, body)
+
+
+def test_a_version_is_named_in_a_bucket_that_keeps_them(tmp_path: Path) -> None:
+    async def body(scene: Scene) -> None:
+        await scene.made.store.put_setting(PutSetting(BUCKET, "versioning", Versioning("Enabled")))
+        await scene.configure(ALL)
+        put = await scene.made.put("k", b"x")
+        made = await scene.made.store.delete_object(DeleteObject(BUCKET, "k"))
+        await scene.made.store.delete_object(DeleteObject(BUCKET, "k", put.version_id))
+        await scene.tell()
+        found = [got.message["Records"][0] for got in scene.hook.got if got.told[1] == "k"]
+        assert [(record["eventName"], record["s3"]["object"]["versionId"]) for record in found] == [
+            ("ObjectCreated:Put", put.version_id),
+            ("ObjectRemoved:DeleteMarkerCreated", made.version_id),
+            ("ObjectRemoved:Delete", put.version_id),
+        ]
+        sequencers = [record["s3"]["object"]["sequencer"] for record in found]
+        assert sequencers == sorted(sequencers)
 
     staged(tmp_path, body)
 

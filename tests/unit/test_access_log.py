@@ -125,6 +125,10 @@ def test_no_permission_is_written_down() -> None:
         ("UploadPartCopy", "PUT", "REST.COPY.PART"),
         ("CreateMultipartUpload", "POST", "REST.POST.UPLOADS"),
         ("DeleteObjects", "POST", "REST.POST.MULTI_OBJECT_DELETE"),
+        ("PostObject", "POST", "REST.POST.OBJECT"),
+        ("PreflightObject", "OPTIONS", "REST.OPTIONS.PREFLIGHT"),
+        ("PreflightBucket", "OPTIONS", "REST.OPTIONS.PREFLIGHT"),
+        ("VisitWebsite", "GET", "WEBSITE.GET.OBJECT"),
     ],
 )
 def test_operations_are_named_by_method_and_resource(operation: str, method: str, told: str) -> None:

@@ -128,6 +128,7 @@ class PutObject(Value, frozen=True):
     expected: Expected = Expected()
     condition: WriteCondition = ALWAYS
     marks: Marks = UNMARKED
+    form: bool = False  # PostObject
 
 
 class ObjectPut(Value, frozen=True):
@@ -206,10 +207,9 @@ class DeleteAsk(Value, frozen=True):
     bypass: bool = False
     seen: Version | None = None
     since_ms: int = 0
-    """Keepers delete what they looked at, and only while it is unchanged: its marks, and since when it is not the latest (0: it is);
-    else PreconditionFailed."""
+    """Only while it is as it was seen, its marks and since when it is not the latest (0: it is); else PreconditionFailed."""
     notices: tuple[Notice, ...] = ()
-    """Of all that it may turn out to be: a deletion, and a delete marker. The index records what happened."""
+    """Of all that it may turn out to be; the index records what it was."""
 
 
 class DeleteObjects(Value, frozen=True):

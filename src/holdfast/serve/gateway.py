@@ -238,7 +238,8 @@ class Gateway:
         check_form(policy, {**fields, "key": key}, bucket=request.bucket, now_ms=now_ms)
         form.hold_to(policy.least_bytes, policy.most_bytes)
         ask = with_tags(operation.parse(put_request(request, fields, key)), fields)
-        put = await self._methods[type(ask)](ask, form)
+        put = await self._methods[type(ask)](replace(ask, form=True), form)
+        call.result = put
         self._send(exchange, call, posted(wish_of(fields), put, key, request, secure=self._secure))
 
     async def _visit(self, exchange: Exchange, call: _Call, request: Request) -> None:
@@ -253,6 +254,7 @@ class Gateway:
 
         seen = await visit(site, request, read, secure=self._secure)
         if isinstance(seen, Shown):
+            call.result = seen.got
             await self._send_object(exchange, call, seen.ask, seen.got, seen.status)
         else:
             self._send(exchange, call, seen)

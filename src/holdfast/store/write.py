@@ -13,7 +13,7 @@ from holdfast.limits import LEASE_S
 from holdfast.model import UNMARKED, Bucket, Facts, Layout, Marks, Redundancy, Version, WriteCondition, replace
 from holdfast.s3 import Body, ObjectPut, PutObject
 from holdfast.s3.expiry import expiry_of
-from holdfast.s3.notices import CREATED_PUT, notices_of
+from holdfast.s3.notices import CREATED_POST, CREATED_PUT, notices_of
 from holdfast.store.acknowledge import Acknowledgement, candidates_of, outage
 from holdfast.store.ahead import Ahead, staging_ahead
 from holdfast.store.locks import marks_with_default
@@ -32,7 +32,15 @@ async def put_object(site: Site, ask: PutObject, body: Body) -> ObjectPut:
         if bucket.settings or marks is not UNMARKED:
             marks = marks_with_default(bucket, marks, site.clock.now_ms())
         now_ms, version_id = await commit_body(
-            site, bucket, ask.key, received, facts, ask.condition, ahead, marks=marks, event=CREATED_PUT
+            site,
+            bucket,
+            ask.key,
+            received,
+            facts,
+            ask.condition,
+            ahead,
+            marks=marks,
+            event=CREATED_POST if ask.form else CREATED_PUT,
         )
     expiry = expiry_of(bucket, ask.key, received.size, marks.tags, now_ms)
     return ObjectPut(received.md5, received.checksum, received.size, version_id, expiry)

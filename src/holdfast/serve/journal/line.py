@@ -20,6 +20,8 @@ _UNSAFE: Final = re.compile('[\x00-\x1f"\x7f-\x9f\ud800-\udfff\u2028\u2029]')
 _SECRET: Final = re.compile(r"(?i)(X-Amz-Signature|X-Amz-Security-Token|Signature)=[^&\s]*")
 _KINDS: Final[Mapping[str, str]] = {
     "ListBuckets": "SERVICE",
+    "PreflightBucket": "PREFLIGHT",
+    "PreflightObject": "PREFLIGHT",
     "ListObjects": "BUCKET",
     "ListObjectsV2": "BUCKET",
     "ListObjectVersions": "BUCKETVERSIONS",
@@ -118,6 +120,8 @@ def operation_of(operation: str, method: str) -> str:
     """`REST.<method>.<resource>`."""
     if not operation:
         return _NOTHING
+    if operation == "VisitWebsite":
+        return f"WEBSITE.{method}.OBJECT"
     kind = _KINDS.get(operation) or _VERB.sub("", operation).upper() or "OBJECT"
     return f"REST.{'COPY' if operation in _COPIES else method}.{kind}"
 
