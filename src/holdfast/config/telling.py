@@ -75,3 +75,8 @@ class WebhookSettings(Value, frozen=True):
         ),
     ] = Secret("")
     tls_ca: Annotated[Path | None, Setting(PATH, "Certificates in PEM to trust beside those of the system.")] = None
+
+    @property
+    def shown_url(self) -> str:
+        """The address without its query, which may hold a token of the receiver's."""
+        return self.url.partition("?")[0]
