@@ -60,9 +60,10 @@ simulate: $(VENV)/.run ## Play whole installations with all that goes wrong; SEE
 fuzz: $(VENV)/.fuzz ## Fuzz a target, or all, for a time; what breaks one becomes a regression in tests/fuzz/corpus.
 	$(BIN)/python -m tests.fuzz.run '$(TARGET)' '$(SECONDS)'
 
-docs-config: $(VENV)/.run ## Write docs/CONFIGURATION.md and docs/GRIDS.md from their tables.
+docs-config: $(VENV)/.run ## Write docs/CONFIGURATION.md, docs/GRIDS.md and docs/S3.md from their tables.
 	$(BIN)/holdfast config reference > docs/CONFIGURATION.md
 	$(BIN)/holdfast config providers > docs/GRIDS.md
+	$(BIN)/holdfast config s3 > docs/S3.md
 
 clean: ## Remove what was set up and built; data stays.
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from tests.clients.browser import Browser
 
-RULES = [
+RULES: list[dict[str, Any]] = [
     {"AllowedOrigins": ["*suffix"], "AllowedMethods": ["GET"]},
     {"AllowedOrigins": ["start*end"], "AllowedMethods": ["GET"]},
     {"AllowedOrigins": ["*.put"], "AllowedMethods": ["PUT", "HEAD"], "AllowedHeaders": ["x-amz-*", "Content-Type"],

@@ -86,13 +86,10 @@ def test_a_wrong_tagging_header_stores_nothing(s3: Any, bucket: str) -> None:
 
 
 def test_tags_of_what_is_not_there(s3: Any, bucket: str) -> None:
-    for work in (
-        lambda: s3.get_object_tagging(Bucket=bucket, Key="absent"),
-        lambda: s3.put_object_tagging(Bucket=bucket, Key="absent", Tagging=_set({"a": "b"})),
-        lambda: s3.delete_object_tagging(Bucket=bucket, Key="absent"),
-    ):
+    absent = {"Bucket": bucket, "Key": "absent"}
+    for name, more in (("get", {}), ("put", {"Tagging": _set({"a": "b"})}), ("delete", {})):
         with pytest.raises(ClientError) as refused:
-            work()
+            getattr(s3, f"{name}_object_tagging")(**absent, **more)
         assert _code(refused) == ("NoSuchKey", 404)
 
 

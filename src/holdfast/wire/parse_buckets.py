@@ -77,8 +77,20 @@ def get_bucket_location(request: Request) -> s3.GetBucketLocation:
     return s3.GetBucketLocation(request.bucket)
 
 
+_RESTORE = "RestoreStatus"
+
+
+def _check_optional(request: Request) -> None:
+    """RestoreStatus may be asked for: no object here has one, because none has to be restored. Raises InvalidArgument."""
+    name = "x-amz-optional-object-attributes"
+    text = request.headers.get(name)
+    if text is not None and {one.strip() for one in text.split(",")} != {_RESTORE}:
+        raise invalid(name, text, "Invalid attribute name specified.")
+
+
 def list_objects(request: Request) -> s3.ListObjects:
     query = request.query
+    _check_optional(request)
     marker = query.get("marker", "")
     return s3.ListObjects(
         request.bucket,
@@ -95,6 +107,7 @@ def list_objects(request: Request) -> s3.ListObjects:
 def list_objects_v2(request: Request) -> s3.ListObjects:
     """A continuation token outweighs `start-after`."""
     query = request.query
+    _check_optional(request)
     if query["list-type"] != "2":
         raise invalid("list-type", query["list-type"], "Invalid List Type specified in Request")
     token = query.get("continuation-token")
@@ -115,6 +128,7 @@ def list_objects_v2(request: Request) -> s3.ListObjects:
 
 def list_versions(request: Request) -> s3.ListVersions:
     query = request.query
+    _check_optional(request)
     key_marker, version_marker = query.get("key-marker", ""), query.get("version-id-marker", "")
     if version_marker and not key_marker:
         raise invalid(
