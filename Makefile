@@ -28,7 +28,7 @@ help: ## Say what there is.
 run: $(VENV)/.run ## Set up what is missing and serve S3 on 127.0.0.1:9000.
 	@exec $(BIN)/holdfast serve --data '$(DATA)' $(ARGS)
 
-test: $(VENV)/.emulators ## Set up what is missing and run all tests.
+test: $(VENV)/.npm ## Set up what is missing and run all tests.
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.test ## Formatting, lint, types and the house rules.
@@ -99,7 +99,8 @@ $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.test
 	@$(PIP) --only-binary :all: -r requirements/fuzz.txt || true
 	@touch $@
 
-# Microsoft's emulator of Azure Blob Storage, where there is Node.js; without it the tests that need it are skipped and say so.
-$(VENV)/.emulators: tests/emulators.py $(VENV)/.test
-	@$(BIN)/python -m tests.emulators
+# Microsoft's emulator of Azure Blob Storage and the AWS SDK for JavaScript, where there is Node.js; without it the tests that need them
+# are skipped and say so.
+$(VENV)/.npm: tests/npm.py $(VENV)/.test
+	@$(BIN)/python -m tests.npm
 	@touch $@
