@@ -80,6 +80,7 @@ CODES: Mapping[str, Code] = _table(
         "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
     ),
     ("InvalidRequest", 400, "Invalid request."),
+    ("InvalidRetentionPeriod", 400, "The retention period must be a positive integer value."),
     ("InvalidStorageClass", 400, "The storage class that you specified is not valid."),
     ("InvalidTag", 400, "The tag provided was not a valid tag."),
     ("InvalidTargetBucketForLogging", 400, "The target bucket for logging does not exist or is not owned by you."),
@@ -110,6 +111,11 @@ CODES: Mapping[str, Code] = _table(
     ("NoSuchKey", 404, "The specified key does not exist."),
     ("NoSuchTagSet", 404, "The TagSet does not exist"),
     (
+        "NoSuchObjectLockConfiguration",
+        404,
+        "The specified object does not have a ObjectLock configuration.",
+    ),
+    (
         "NoSuchUpload",
         404,
         "The specified multipart upload does not exist: its ID is not valid, or it was aborted or completed.",
@@ -117,6 +123,7 @@ CODES: Mapping[str, Code] = _table(
     ("NoSuchVersion", 404, "The version ID specified in the request does not match an existing version."),
     ("NoSuchWebsiteConfiguration", 404, "The specified bucket does not have a website configuration"),
     ("NotImplemented", 501, "A header or query that you provided requests functionality that is not implemented."),
+    ("ObjectLockConfigurationNotFoundError", 404, "Object Lock configuration does not exist for this bucket."),
     ("NotModified", 304, "Not Modified"),
     ("PreconditionFailed", 412, "At least one of the preconditions that you specified did not hold."),
     ("ReplicationConfigurationNotFoundError", 404, "The replication configuration was not found"),

@@ -36,6 +36,17 @@ NEEDS: Final[dict[str, Ask]] = {
     "PutBucketVersioning": Ask(
         "", "", body=b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
     ),
+    "PutObjectLockConfiguration": Ask(
+        "",
+        "",
+        body=b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>",
+    ),
+    "PutObjectRetention": Ask(
+        "",
+        "",
+        body=b"<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2999-01-01T00:00:00Z</RetainUntilDate></Retention>",
+    ),
+    "PutObjectLegalHold": Ask("", "", body=b"<LegalHold><Status>ON</Status></LegalHold>"),
     "PutBucketCors": Ask(
         "",
         "",
@@ -69,8 +80,11 @@ NOTHING_THERE: Final = (
     "ReplicationConfigurationNotFoundError",
     "InvalidPart",
     "BucketNotEmpty",
+    "InvalidBucketState",
+    "InvalidRequest",
+    "ObjectLockConfigurationNotFoundError",
 )
-"""Codes of honest requests for what is not there."""
+"""Codes of honest requests for what is not there, or not possible there."""
 ROWS: Final = [row for row in OPERATIONS if not row.unsigned]
 """What browsers ask without a signature in the headers is in `test_forms.py`."""
 IMPLEMENTED: Final = [row for row in ROWS if row.parse is not None]
@@ -315,7 +329,7 @@ WRONG: Final[dict[str, tuple[Callable[[Ask], Sent], str]]] = {
     "algorithm in lower case": (lambda ask: by_header(ask, Terms(algorithm="aws4-hmac-sha256")), "InvalidArgument"),
     "basic": (_authorization("Basic QUtJREVYQU1QTEU6c2VjcmV0"), "InvalidArgument"),
     "bearer": (_authorization("Bearer a.b.c"), "InvalidArgument"),
-    "empty authorization": (_authorization(""), "InvalidArgument"),
+    "empty authorization": (_authorization(""), "AccessDenied"),
     "algorithm alone": (_authorization("AWS4-HMAC-SHA256"), MALFORMED),
     "no credential": (_edited("Credential=", "Credentials="), MALFORMED),
     "no list": (_edited("SignedHeaders=", "Headers="), MALFORMED),

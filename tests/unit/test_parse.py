@@ -20,6 +20,7 @@ from holdfast.model import (
     Facts,
     Marks,
     Presence,
+    Retention,
     Span,
     WriteCondition,
     replace,
@@ -353,8 +354,6 @@ def test_storage_classes_are_kept_and_unknown_ones_refused() -> None:
         "x-amz-server-side-encryption",
         "x-amz-server-side-encryption-customer-algorithm",
         "x-amz-server-side-encryption-aws-kms-key-id",
-        "x-amz-object-lock-mode",
-        "x-amz-object-lock-retain-until-date",
         "x-amz-grant-read",
         "x-amz-write-offset-bytes",
         "x-amz-checksum-sha512",
@@ -392,9 +391,22 @@ def test_only_private_acls_are_accepted() -> None:
     assert refusal("PUT", "/photos/a", {"x-amz-acl": "mine"}).code == "InvalidArgument"
 
 
-def test_buckets_with_object_lock_acls_or_bad_names_are_refused() -> None:
-    assert ask("PUT", "/photos", {"x-amz-bucket-object-lock-enabled": "false"}).bucket == "photos"
-    assert refusal("PUT", "/photos", {"x-amz-bucket-object-lock-enabled": "true"}).code == "NotImplemented"
+def test_locks_come_whole_and_well_formed() -> None:
+    mode, until, hold = (f"x-amz-object-lock-{name}" for name in ("mode", "retain-until-date", "legal-hold"))
+    locked: dict[str, str | bytes] = {mode: "GOVERNANCE", until: "2030-01-02T03:04:05.6Z", hold: "ON"}
+    assert ask("PUT", "/photos/a", locked).marks == Marks(retention=Retention("GOVERNANCE", 1893553445600), hold=True)
+    assert ask("PUT", "/photos/a", {hold: "OFF"}).marks == Marks()
+    wrongs: list[dict[str, str]] = [{mode: "GOVERNANCE"}, {until: "2030-01-02"}, {mode: "x", until: "2030-01-02"}]
+    for wrong in [*wrongs, {hold: "on"}]:
+        assert refusal("PUT", "/photos/a", wrong).code == "InvalidArgument"
+    assert refusal("PUT", "/photos/a", {mode: "GOVERNANCE", until: "tomorrow"}).code == "InvalidArgument"
+    assert ask("DELETE", "/photos/a", {"x-amz-bypass-governance-retention": "true"}).bypass
+    assert not ask("DELETE", "/photos/a").bypass
+
+
+def test_buckets_with_acls_or_bad_names_are_refused() -> None:
+    assert not ask("PUT", "/photos", {"x-amz-bucket-object-lock-enabled": "false"}).object_lock
+    assert ask("PUT", "/photos", {"x-amz-bucket-object-lock-enabled": "true"}).object_lock
     assert refusal("PUT", "/photos", {"x-amz-object-ownership": "ObjectWriter"}).code == "NotImplemented"
     assert refusal("PUT", "/Photos").code == "InvalidBucketName"
 
@@ -544,7 +556,7 @@ def test_listing_arguments_are_checked() -> None:
     assert refusal("GET", "/photos?list-type=2&continuation-token=!").code == "InvalidArgument"
     assert refusal("GET", "/photos?versions&version-id-marker=null").code == "InvalidArgument"
     assert refusal("GET", "/?max-buckets=0").code == "InvalidArgument"
-    assert refusal("GET", "/?bucket-region=eu-west-1").code == "NotImplemented"
+    assert ask("GET", "/?bucket-region=eu-west-1").region == "eu-west-1"
     assert ask("GET", "/photos?uploads&upload-id-marker=u").upload_marker == ""
     value = ask("GET", "/photos?list-type=2&continuation-token=&delimiter=")
     assert (value.after, value.token, value.delimiter) == ("", "", "")
@@ -680,7 +692,7 @@ def test_up_to_a_thousand_keys_are_deleted_at_once() -> None:
 def test_create_bucket_refuses_what_it_does_not_know() -> None:
     for inner, code in (
         ("<Bucket><Type>Directory</Type></Bucket>", "NotImplemented"),
-        ("<Tags><Tag><Key>a</Key></Tag></Tags>", "NotImplemented"),
+        ("<Tags><Tag><Key>a</Key></Tag></Tags>", "MalformedXML"),
         ("<Colour/>", "MalformedXML"),
     ):
         body = f"<CreateBucketConfiguration>{inner}</CreateBucketConfiguration>".encode()

@@ -9,15 +9,18 @@ import pytest
 from botocore.loaders import Loader
 
 from holdfast.errors import S3Error
-from holdfast.wire.operations import OPERATIONS, supported
+from holdfast.wire.operations import OPERATIONS, Scope, supported
 from holdfast.wire.parse import check_header
-from holdfast.wire.support import HEADERS, HOW, PARAMETERS, REMARKS, Field, Level, knows, level_of, markdown
+from holdfast.wire.support import HEADERS, HOW, PARAMETERS, REMARKS, Field, Level, how_of, knows, level_of, markdown
+from tests.unit.loopback import make
 
 ROOT = Path(__file__).parents[2]
 WIRE = ROOT / "src" / "holdfast" / "wire"
 MODEL = Loader().load_service_model("s3", "service-2")
 REPLIES = {
     "x-amz-bucket-region",
+    "x-amz-copy-source-version-id",
+    "x-amz-delete-marker",
     "x-amz-error-code",
     "x-amz-error-message",
     "x-amz-mp-parts-count",
@@ -106,6 +109,22 @@ def test_what_is_said_to_be_there_is_not_refused_and_what_is_refused_is_not_said
             except S3Error as refusal:
                 assert refusal.code == "NotImplemented"
                 assert level_of(field) is Level.NO, field.name
+
+
+def test_what_is_said_to_be_refused_is_refused() -> None:
+    rows = {row.name: row for row in OPERATIONS}
+    paths = {Scope.SERVICE: "/", Scope.BUCKET: "/photos", Scope.OBJECT: "/photos/a"}
+    for field in HEADERS:
+        row = (
+            rows[field.where.split(",")[0]]
+            if level_of(field) is Level.NO and how_of(field).endswith("by name")
+            else None
+        )
+        if row is not None and row.parse is not None:
+            headers: dict[str, str | bytes] = {row.header: "/photos/b"} if row.header else {}
+            with pytest.raises(S3Error) as refused:
+                row.parse(make(row.method, paths[row.scope], {**headers, field.name.rstrip("*"): "x"}))
+            assert (refused.value.code, field.name) == ("NotImplemented", field.name)
 
 
 def test_a_row_that_is_refused_by_name_is_no() -> None:

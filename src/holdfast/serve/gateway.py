@@ -22,6 +22,7 @@ from holdfast.index.interface import CommitUnknown
 from holdfast.limits import PATIENCE_S, XML_BYTES
 from holdfast.model import replace
 from holdfast.s3.cors import Preflight
+from holdfast.s3.locks import GetLegalHold, GetRetention, PutLegalHold, PutRetention
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, value_of
 from holdfast.s3.tagging import DeleteObjectTagging, GetObjectTagging, PutObjectTagging
 from holdfast.s3.website import Website
@@ -52,6 +53,10 @@ METHODS: Final[Mapping[type, str]] = {
     GetSetting: "get_setting",
     PutSetting: "put_setting",
     DeleteSetting: "delete_setting",
+    GetRetention: "get_retention",
+    PutRetention: "put_retention",
+    GetLegalHold: "get_legal_hold",
+    PutLegalHold: "put_legal_hold",
     Preflight: "preflight",
     GetObjectTagging: "get_object_tagging",
     PutObjectTagging: "put_object_tagging",

@@ -14,14 +14,10 @@ from holdfast.s3 import Done
 from holdfast.s3.cors import Cors, Preflight, Shared, share
 from holdfast.s3.logging import Logging
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut, setting
-from holdfast.s3.versioning import Versioning
+from holdfast.store.locks import check_lock, check_versioning
 
 Rule = Callable[[Site, Bucket, Any], Awaitable[None]]
 """Raises S3Error when this value (None: its deletion) may not be set."""
-
-
-async def _check_versioning(site: Site, bucket: Bucket, value: Versioning) -> None:
-    raise S3Error("NotImplemented", "Versioning is not implemented.")
 
 
 async def _check_logging(site: Site, bucket: Bucket, value: Logging) -> None:
@@ -32,7 +28,11 @@ async def _check_logging(site: Site, bucket: Bucket, value: Logging) -> None:
             raise S3Error("InvalidTargetBucketForLogging", fields={"TargetBucket": value.target}) from missing
 
 
-RULES: Mapping[str, Rule] = {"versioning": _check_versioning, "logging": _check_logging}
+RULES: Mapping[str, Rule] = {
+    "versioning": check_versioning,
+    "object-lock": check_lock,
+    "logging": _check_logging,
+}
 
 
 async def get_setting(site: Site, ask: GetSetting) -> SettingGot:

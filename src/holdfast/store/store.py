@@ -7,6 +7,15 @@ It only joins: each method hands a typed request to the module that answers for 
 from holdfast import s3
 from holdfast.copies.site import Site
 from holdfast.s3.cors import Preflight, Shared
+from holdfast.s3.locks import (
+    GetLegalHold,
+    GetRetention,
+    LegalHoldGot,
+    LockPut,
+    PutLegalHold,
+    PutRetention,
+    RetentionGot,
+)
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut
 from holdfast.s3.tagging import (
     DeleteObjectTagging,
@@ -16,7 +25,8 @@ from holdfast.s3.tagging import (
     TagsDeleted,
     TagsPut,
 )
-from holdfast.store import buckets, copying, delete, listing, multipart, read, settings, tagging, write
+from holdfast.s3.versioning import VersionsListed
+from holdfast.store import buckets, copying, delete, listing, locks, multipart, read, settings, tagging, write
 
 
 class Store:
@@ -28,7 +38,7 @@ class Store:
         self._region = region
 
     async def list_buckets(self, ask: s3.ListBuckets) -> s3.BucketsListed:
-        return await buckets.list_buckets(self._site, ask, self._owner)
+        return await buckets.list_buckets(self._site, ask, self._owner, self._region)
 
     async def create_bucket(self, ask: s3.CreateBucket) -> s3.BucketCreated:
         return await buckets.create_bucket(self._site, ask, self._owner, self._region)
@@ -84,7 +94,19 @@ class Store:
     async def list_objects(self, ask: s3.ListObjects) -> s3.ObjectsListed:
         return await listing.list_objects(self._site, ask, self._owner)
 
-    async def list_versions(self, ask: s3.ListVersions) -> s3.ObjectsListed:
+    async def get_retention(self, ask: GetRetention) -> RetentionGot:
+        return await locks.get_retention(self._site, ask)
+
+    async def put_retention(self, ask: PutRetention) -> LockPut:
+        return await locks.put_retention(self._site, ask)
+
+    async def get_legal_hold(self, ask: GetLegalHold) -> LegalHoldGot:
+        return await locks.get_legal_hold(self._site, ask)
+
+    async def put_legal_hold(self, ask: PutLegalHold) -> LockPut:
+        return await locks.put_legal_hold(self._site, ask)
+
+    async def list_versions(self, ask: s3.ListVersions) -> VersionsListed:
         return await listing.list_versions(self._site, ask, self._owner)
 
     async def create_multipart_upload(self, ask: s3.CreateMultipartUpload) -> s3.UploadCreated:

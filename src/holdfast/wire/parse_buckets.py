@@ -4,6 +4,7 @@ from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.limits import BUCKETS_PAGE
 from holdfast.model import replace
+from holdfast.wire.documents.tagging import read_new_bucket
 from holdfast.wire.parse import (
     check_headers,
     decode_token,
@@ -22,14 +23,9 @@ from holdfast.xml import malformed, parse_xml
 
 def list_buckets(request: Request) -> s3.ListBuckets:
     query = request.query
-    if query.get("bucket-region"):
-        raise S3Error(
-            "NotImplemented",
-            "The parameter bucket-region asks for functionality that is not implemented.",
-            fields={"Parameter": "bucket-region"},
-        )
     limit = number(query, "max-buckets", 0, least=1, most=BUCKETS_PAGE)
-    return s3.ListBuckets(query.get("prefix", ""), decode_token(query.get("continuation-token", "")), limit or None)
+    after = decode_token(query.get("continuation-token", ""))
+    return s3.ListBuckets(query.get("prefix", ""), after, limit or None, query.get("bucket-region", ""))
 
 
 def create_bucket(request: Request) -> s3.CreateBucket:
@@ -39,21 +35,24 @@ def create_bucket(request: Request) -> s3.CreateBucket:
     check_headers(headers)
     if headers.get("x-amz-object-ownership", "BucketOwnerEnforced") != "BucketOwnerEnforced":
         raise refused_header("x-amz-object-ownership")
-    if headers.get("x-amz-bucket-object-lock-enabled", "false").lower() != "false":
-        raise refused_header("x-amz-bucket-object-lock-enabled")
     if headers.get("x-amz-bucket-namespace", "global") != "global":
         raise refused_header("x-amz-bucket-namespace")
-    return s3.CreateBucket(request.bucket, acl=headers.get("x-amz-acl", ""), expected=expected_of_xml(headers))
+    return s3.CreateBucket(
+        request.bucket,
+        object_lock=headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true",
+        acl=headers.get("x-amz-acl", ""),
+        expected=expected_of_xml(headers),
+    )
 
 
 def fill_bucket(ask: s3.CreateBucket, body: bytes) -> s3.CreateBucket:
-    """The request with the region that its body names. No body means the region of the endpoint."""
+    """The request with the region and the tags that its body names. No body means the region of the endpoint."""
     verify(ask.expected, body)
     if not body.strip():
         return ask
     root = parse_xml(body, "CreateBucketConfiguration")
     for child in root.children:
-        if child.name in ("Location", "Bucket") or (child.name == "Tags" and child.children):
+        if child.name in ("Location", "Bucket"):
             raise S3Error(
                 "NotImplemented",
                 f"The element {child.name} asks for functionality that is not implemented.",
@@ -62,7 +61,8 @@ def fill_bucket(ask: s3.CreateBucket, body: bytes) -> s3.CreateBucket:
         if child.name not in ("LocationConstraint", "Tags"):
             raise malformed(f"{child.name} in CreateBucketConfiguration")
     region = (root.get("LocationConstraint") or "").strip()
-    return replace(ask, region=region)
+    tags = root.find("Tags")
+    return replace(ask, region=region, tags={} if tags is None else read_new_bucket(tags))
 
 
 def head_bucket(request: Request) -> s3.HeadBucket:

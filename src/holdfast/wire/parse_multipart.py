@@ -27,6 +27,7 @@ from holdfast.wire.parse import (
     verify,
     write_condition,
 )
+from holdfast.wire.parse_locks import with_locks
 from holdfast.wire.parse_objects import copy_source, facts_of
 from holdfast.wire.parse_tags import tagged
 from holdfast.wire.request import Request
@@ -43,7 +44,7 @@ _ONLY = {
 def create_upload(request: Request) -> s3.CreateMultipartUpload:
     headers = headers_of(request)
     refuse_conditions(headers)
-    facts, marks = facts_of(headers), tagged(headers)
+    facts, marks = facts_of(headers), with_locks(tagged(headers), headers)
     name = headers.get("x-amz-checksum-algorithm") or headers.get("x-amz-sdk-checksum-algorithm")
     kind = checksum_type(headers)
     if not name:

@@ -34,9 +34,7 @@ class Field(Value, frozen=True):
 
 
 HOW: Final[Mapping[str, str]] = {
-    "CreateBucket": "in the region of the endpoint; `Location`, `Bucket` and `Tags` of the configuration are refused",
-    "ListBuckets": "without `bucket-region`",
-    "ListObjectVersions": "without versioning each key has the one version `null`",
+    "CreateBucket": "in the region of the endpoint; `Location` and `Bucket` of the configuration are refused",
     "GetBucketAccelerateConfiguration": "no bucket is accelerated: the answer is an empty configuration",
     "GetBucketReplication": "no bucket is replicated by rules: `ReplicationConfigurationNotFoundError`",
     "DeleteBucketReplication": "succeeds, as there is none",
@@ -156,10 +154,10 @@ HEADERS: Final = (
     _no("x-amz-if-match-initiated-time", "AbortMultipartUpload", _NEVER),
     _no("x-amz-write-offset-bytes", "PutObject"),
     _part("x-amz-object-ownership", "CreateBucket", "BucketOwnerEnforced"),
-    _part("x-amz-bucket-object-lock-enabled", "CreateBucket", "false"),
+    Field("x-amz-bucket-object-lock-enabled", "CreateBucket"),
     _part("x-amz-bucket-namespace", "CreateBucket", "global"),
     _no("x-amz-bucket-object-lock-token", "PutObjectLockConfiguration, PutBucketReplication", _NEVER),
-    _no("x-amz-bypass-governance-retention", "DeleteObject, DeleteObjects, PutObjectRetention", _NEVER),
+    Field("x-amz-bypass-governance-retention", "DeleteObject, DeleteObjects, PutObjectRetention"),
     _no("x-amz-mfa", "DeleteObject, DeleteObjects, PutBucketVersioning", _NEVER),
     _no("x-amz-confirm-remove-self-bucket-access", "PutBucketPolicy", _NEVER),
     _no("x-amz-skip-destination-validation", "PutBucketNotificationConfiguration", _NEVER),
@@ -209,7 +207,7 @@ PARAMETERS: Final = (
     Field("partNumber", f"UploadPart, UploadPartCopy, {_READS}"),
     Field("versionId", "GetObject, HeadObject, DeleteObject, tagging, GetObjectAttributes, copy sources"),
     Field("response-*", _READS),
-    _no("bucket-region", "ListBuckets"),
+    Field("bucket-region", "ListBuckets"),
     _no("max-directory-buckets", "ListDirectoryBuckets", "its operation is not implemented"),
     Field("id", "analytics, intelligent-tiering, inventory and metrics configurations"),
     _no("annotation-prefix", "ListObjectAnnotations", _NEVER),

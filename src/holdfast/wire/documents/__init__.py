@@ -10,13 +10,14 @@ from typing import Any
 from holdfast.model import Value, replace
 from holdfast.s3.absent import Absent
 from holdfast.s3.cors import Cors
+from holdfast.s3.locks import ObjectLock
 from holdfast.s3.logging import Logging
 from holdfast.s3.notification import Notification
 from holdfast.s3.payment import Payment
 from holdfast.s3.tagging import Tags
 from holdfast.s3.versioning import Versioning
 from holdfast.s3.website import Website
-from holdfast.wire.documents import absent, cors, logging, notification, payment, tagging, versioning, website
+from holdfast.wire.documents import absent, cors, lock, logging, notification, payment, tagging, versioning, website
 from holdfast.xml import Element
 
 
@@ -75,6 +76,14 @@ _ROWS = (
         versioning.read,
         versioning.write,
         default=Versioning(),
+    ),
+    _xml(
+        "object-lock",
+        ObjectLock,
+        "ObjectLockConfiguration",
+        lock.read,
+        lock.write,
+        missing="ObjectLockConfigurationNotFoundError",
     ),
 )
 
