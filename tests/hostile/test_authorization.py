@@ -86,7 +86,7 @@ NOTHING_THERE: Final = (
 )
 """Codes of honest requests for what is not there, or not possible there."""
 ROWS: Final = [row for row in OPERATIONS if not row.unsigned]
-"""What browsers ask without a signature in the headers is in `test_forms.py`."""
+"""What browsers ask without a signature in the headers is in `tests/clients/test_boto3_forms.py` and `test_boto3_cors.py`."""
 IMPLEMENTED: Final = [row for row in ROWS if row.parse is not None]
 WITH_BODY: Final = [row for row in IMPLEMENTED if row.body is not BodyKind.NONE]
 
