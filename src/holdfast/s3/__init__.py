@@ -85,6 +85,8 @@ class ListBuckets(Value, frozen=True):
     after: str = ""
     """From the continuation token."""
     limit: int | None = None
+    region: str = ""
+    """Only those there; empty for all."""
 
 
 class BucketsListed(Value, frozen=True):
@@ -100,6 +102,7 @@ class CreateBucket(Value, frozen=True):
     """LocationConstraint."""
     object_lock: bool = False
     acl: str = ""
+    tags: dict[str, str] = {}
     expected: Expected = Expected()
     """Of the XML body."""
 
