@@ -1,5 +1,6 @@
 """boto3: tags of objects and buckets."""
 
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -111,3 +112,13 @@ def test_a_bucket_has_tags_of_its_own(s3: Any, bucket: str) -> None:
     assert s3.delete_bucket_tagging(Bucket=bucket)["ResponseMetadata"]["HTTPStatusCode"] == 204
     with pytest.raises(ClientError):
         s3.get_bucket_tagging(Bucket=bucket)
+
+
+def test_a_bucket_is_created_with_tags(s3: Any) -> None:
+    name = f"clients-{secrets.token_hex(8)}"
+    tags = [{"Key": "team", "Value": "a b"}]
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"Tags": tags})
+    assert s3.get_bucket_tagging(Bucket=name)["TagSet"] == tags
+    listed = [bucket["Name"] for bucket in s3.list_buckets(BucketRegion="us-east-1", Prefix=name)["Buckets"]]
+    assert listed == [name]
+    assert s3.list_buckets(BucketRegion="eu-west-1", Prefix=name)["Buckets"] == []

@@ -93,7 +93,7 @@ NOTHING_THERE: Final = (
 )
 """Codes of honest requests for what is not there, or not possible there."""
 ROWS: Final = [row for row in OPERATIONS if not row.unsigned]
-"""What browsers ask without a signature in the headers is in `test_forms.py`."""
+"""What browsers ask without a signature in the headers is in `tests/clients/test_boto3_forms.py` and `test_boto3_cors.py`."""
 IMPLEMENTED: Final = [row for row in ROWS if row.parse is not None]
 WITH_BODY: Final = [row for row in IMPLEMENTED if row.body is not BodyKind.NONE]
 
@@ -336,7 +336,7 @@ WRONG: Final[dict[str, tuple[Callable[[Ask], Sent], str]]] = {
     "algorithm in lower case": (lambda ask: by_header(ask, Terms(algorithm="aws4-hmac-sha256")), "InvalidArgument"),
     "basic": (_authorization("Basic QUtJREVYQU1QTEU6c2VjcmV0"), "InvalidArgument"),
     "bearer": (_authorization("Bearer a.b.c"), "InvalidArgument"),
-    "empty authorization": (_authorization(""), "InvalidArgument"),
+    "empty authorization": (_authorization(""), "AccessDenied"),
     "algorithm alone": (_authorization("AWS4-HMAC-SHA256"), MALFORMED),
     "no credential": (_edited("Credential=", "Credentials="), MALFORMED),
     "no list": (_edited("SignedHeaders=", "Headers="), MALFORMED),

@@ -14,6 +14,7 @@ from holdfast.cli.telling import ConfigOption, DataOption, JsonOption, prose, re
 from holdfast.config.check import meaning, warnings
 from holdfast.config.load import Reading
 from holdfast.config.settings import TABLES, Settings, rows
+from holdfast.wire.support import markdown
 
 app = typer.Typer(no_args_is_help=True, help="Look at the configuration: check it, or read what can be set.")
 
@@ -55,6 +56,12 @@ def print_reference() -> None:
 def print_providers() -> None:
     """Print what is known of each provider's S3, as Markdown (docs/GRIDS.md)."""
     print(providers(), end="")
+
+
+@app.command("s3")
+def print_s3() -> None:
+    """Print what of the S3 API there is, as Markdown (docs/S3.md)."""
+    print(markdown(), end="")
 
 
 def _values(settings: Settings) -> dict[str, str]:

@@ -87,6 +87,8 @@ class ListBuckets(Value, frozen=True):
     after: str = ""
     """From the continuation token."""
     limit: int | None = None
+    region: str = ""
+    """Only those there; empty for all."""
 
 
 class BucketsListed(Value, frozen=True):
@@ -102,6 +104,7 @@ class CreateBucket(Value, frozen=True):
     """LocationConstraint."""
     object_lock: bool = False
     acl: str = ""
+    tags: dict[str, str] = {}
     expected: Expected = Expected()
     """Of the XML body."""
 

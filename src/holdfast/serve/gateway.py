@@ -10,7 +10,7 @@ import asyncio
 import base64
 import errno
 import traceback
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from holdfast import s3
@@ -35,7 +35,7 @@ from holdfast.wire.browser.cors import actual, sharing_headers
 from holdfast.wire.browser.form import form_key, posted, put_request, wish_of, with_tags
 from holdfast.wire.browser.multipart import is_form
 from holdfast.wire.browser.policy import check_form, read_policy
-from holdfast.wire.browser.signed import authenticate_form
+from holdfast.wire.browser.signed import authenticate_upload
 from holdfast.wire.browser.website import error_page
 from holdfast.wire.operations import BodyKind, Operation, route
 from holdfast.wire.render import XML_TYPE, Reply, render, render_error, render_object
@@ -113,7 +113,7 @@ class _Call:
         self.result: object = None
         self.status = 0
         """When it differs from that of the reply."""
-        self.told: list[tuple[str, str]] = []
+        self.told: Sequence[tuple[str, str]] = ()
         """Headers for the browser that every reply to it has."""
 
     @property
@@ -229,7 +229,7 @@ class Gateway:
             raise S3Error("PreconditionFailed", fields=condition)
         form = await read_form(exchange, request)
         fields, now_ms = form.fields, self._clock.now_ms()
-        signed = authenticate_form(fields, secret_of=self._secret_of, region=self._region, now_ms=now_ms)
+        signed = authenticate_upload(fields, secret_of=self._secret_of, region=self._region, now_ms=now_ms)
         if signed is None:
             raise S3Error("AccessDenied", detail="anonymous")
         call.access_key = signed.access_key

@@ -150,7 +150,7 @@ def authenticate(request: Request, *, secret_of: Callable[[str], str | None], re
     are not signed), SignatureDoesNotMatch, InvalidAccessKeyId, RequestTimeTooSkewed, AuthorizationHeaderMalformed,
     AuthorizationQueryParametersError, InvalidToken, InvalidArgument, InvalidRequest.
     """
-    authorization = request.headers.get("authorization")
+    authorization = request.headers.get("authorization") or None  # An empty one is none.
     query = request.query
     if not query:
         if authorization is None:
@@ -248,7 +248,7 @@ def _refused_scheme(authorization: str) -> S3Error:
     scheme = authorization.partition(" ")[0]
     if scheme == ALGORITHM:
         return _malformed(_COMPONENTS)
-    if scheme.startswith("AWS"):
+    if scheme.startswith("AWS") and (scheme != "AWS" or ":" in authorization):
         return S3Error("InvalidRequest", _UNSUPPORTED)
     # The value is not repeated: it may be a password of another scheme.
     return S3Error("InvalidArgument", "Unsupported Authorization Type", fields={"ArgumentName": "Authorization"})

@@ -17,7 +17,7 @@ from holdfast.errors import S3Error
 from holdfast.limits import PUT_BYTES
 from holdfast.model import Value
 
-_EXPIRATION: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d{1,9})?Z")
+_EXPIRATION: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d{1,9})?Z", re.ASCII)
 _UNCHECKED: Final = frozenset({"policy", "file", "signature", "awsaccesskeyid", "x-amz-signature"})
 """Fields that no condition has to cover; so are those that begin with `x-ignore-`."""
 

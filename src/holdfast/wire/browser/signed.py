@@ -1,6 +1,6 @@
 """Who sends an upload form: verification of the signature of its policy.
 
-Answers for both versions of that signature. What the policy says is `policy`'s. Invariant: `authenticate_form` returns a name only for a
+Answers for both versions of that signature. What the policy says is `policy`'s. Invariant: `authenticate_upload` returns a name only for a
 policy that its owner has signed. Amazon S3 API Reference, "Authenticating Requests in Browser-Based Uploads Using POST".
 """
 
@@ -16,7 +16,7 @@ _FORM_4 = ("policy", "X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz
 _FORM_2 = ("policy", "AWSAccessKeyId", "signature")
 
 
-def authenticate_form(
+def authenticate_upload(
     fields: Mapping[str, str], *, secret_of: Callable[[str], str | None], region: str, now_ms: int
 ) -> Signed | None:
     """Verify the signature of an upload form, which is that of its policy; None when it is anonymous.

@@ -28,6 +28,11 @@ def read_object(root: Element) -> dict[str, str]:
     return _read(root, OBJECT_TAGS, "Object tags cannot be greater than")
 
 
+def read_new_bucket(tags: Element) -> dict[str, str]:
+    """The tags that a bucket is created with."""
+    return _read_all(tags, BUCKET_TAGS, "Bucket tag count cannot be greater than")
+
+
 def read_header(text: str) -> dict[str, str]:
     """The tags of a version as `x-amz-tagging` has them: `name=value&name=value`, URL-encoded."""
     pairs = [_pair(field) for field in text.split("&") if field]
@@ -58,6 +63,10 @@ def _read(root: Element, limit: int, too_many: str) -> dict[str, str]:
     tag_set = root.find("TagSet")
     if tag_set is None:
         raise malformed("Tagging without a TagSet")
+    return _read_all(tag_set, limit, too_many)
+
+
+def _read_all(tag_set: Element, limit: int, too_many: str) -> dict[str, str]:
     pairs = []
     for tag in tag_set.children:
         name, value = tag.get("Key"), tag.get("Value")
