@@ -10,6 +10,7 @@ from typing import Any
 from holdfast.model import Value, replace
 from holdfast.s3.absent import Absent
 from holdfast.s3.cors import Cors
+from holdfast.s3.lifecycle import SIZES, Lifecycle
 from holdfast.s3.locks import ObjectLock
 from holdfast.s3.logging import Logging
 from holdfast.s3.notification import Notification
@@ -17,8 +18,29 @@ from holdfast.s3.payment import Payment
 from holdfast.s3.tagging import Tags
 from holdfast.s3.versioning import Versioning
 from holdfast.s3.website import Website
-from holdfast.wire.documents import absent, cors, lock, logging, notification, payment, tagging, versioning, website
+from holdfast.wire.documents import (
+    absent,
+    cors,
+    lifecycle,
+    lock,
+    logging,
+    notification,
+    payment,
+    tagging,
+    versioning,
+    website,
+)
 from holdfast.xml import Element
+
+
+class Beside(Value, frozen=True):
+    """A header that is a part of a setting although it stands beside the document."""
+
+    header: str
+    values: tuple[str, ...]
+    """What it may say; the first is meant where it is missing."""
+    field: str
+    """Of the value."""
 
 
 class Document(Value, frozen=True):
@@ -41,6 +63,7 @@ class Document(Value, frozen=True):
     """It cannot be set: its PUT is not implemented, and `default` or `missing` is the answer of every bucket."""
     put_status: int = 200
     """Of the reply to its PUT."""
+    beside: Beside | None = None
 
 
 def _xml(
@@ -51,8 +74,9 @@ def _xml(
     write: Callable[[Any], str],
     missing: str = "",
     default: Any = None,
+    beside: Beside | None = None,
 ) -> Document:
-    return Document(name, kind, root, read, write, missing, default)
+    return Document(name, kind, root, read, write, missing, default, beside=beside)
 
 
 _ROWS = (
@@ -68,6 +92,15 @@ _ROWS = (
         notification.read,
         notification.write,
         default=Notification(),
+    ),
+    _xml(
+        "lifecycle",
+        Lifecycle,
+        "LifecycleConfiguration",
+        lifecycle.read,
+        lifecycle.write,
+        missing="NoSuchLifecycleConfiguration",
+        beside=Beside("x-amz-transition-default-minimum-object-size", SIZES, "minimum"),
     ),
     _xml(
         "versioning",
