@@ -21,10 +21,10 @@ import uvloop
 from holdfast import __version__
 from holdfast.cache.cache import Cache
 from holdfast.clock import Clock
+from holdfast.config.afterwards import WebhookSettings
 from holdfast.config.credentials import Credentials
 from holdfast.config.notation import Unreadable, read_secret
 from holdfast.config.settings import STANDARD, GridSettings, Settings
-from holdfast.config.telling import WebhookSettings
 from holdfast.copies.site import PolicyTerms, Seat, Site
 from holdfast.errors import ConfigError
 from holdfast.events import Noted, Teller

@@ -1,4 +1,4 @@
-"""Listings of keys and versions, as typed values. Source: Amazon S3 API Reference, ListObjectsV2, ListObjectVersions."""
+"""Listings of keys: what is asked, and a page of what there is."""
 
 from holdfast.model import Value, Version
 
