@@ -233,7 +233,12 @@ def _notify(site: Site, webhook: WebhookSettings, settings: Settings) -> Notify:
         secret = read_secret(webhook.secret.reveal(), os.environ)
     except Unreadable as trouble:
         raise ConfigError(f'[[webhook]] "{webhook.name}" secret', trouble.what, trouble.remedy) from trouble
-    sender = Sender(webhook.url, tls_ca=webhook.tls_ca)
+
+    def tell(host: str, reason: str) -> None:
+        fields: dict[str, str | int | float] = {"webhook": webhook.name, "host": host, "reason": reason}
+        site.teller.tell(Noted("a name has no address now: going on with the last one", fields))
+
+    sender = Sender(webhook.url, tls_ca=webhook.tls_ca, tell=tell)
     return Notify(site, webhook.name, sender, secret=secret.reveal(), region=settings.server.region)
 
 
