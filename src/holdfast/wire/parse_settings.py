@@ -31,6 +31,8 @@ def fill(ask: PutSetting, body: bytes) -> PutSetting:
     """The request with the value that its body says, which must be what the headers said of it."""
     verify(ask.expected, body)
     row = DOCUMENTS[ask.name]
+    if len(body) > row.most_bytes:
+        raise S3Error("MaxMessageLengthExceeded", fields={"MaxMessageLengthBytes": str(row.most_bytes)})
     return PutSetting(ask.bucket, ask.name, row.read(parse_xml(body, row.root) if row.root else body), ask.expected)
 
 
