@@ -121,6 +121,7 @@ CODES: Mapping[str, Code] = _table(
     ("NoSuchConfiguration", 404, "The specified configuration does not exist."),
     ("NoSuchCORSConfiguration", 404, "The CORS configuration does not exist"),
     ("NoSuchKey", 404, "The specified key does not exist."),
+    ("NoSuchLifecycleConfiguration", 404, "The lifecycle configuration does not exist."),
     ("NoSuchTagSet", 404, "The TagSet does not exist"),
     (
         "NoSuchObjectLockConfiguration",

@@ -36,6 +36,14 @@ NEEDS: Final[dict[str, Ask]] = {
     "PutBucketVersioning": Ask(
         "", "", body=b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
     ),
+    "PutBucketLifecycleConfiguration": Ask(
+        "",
+        "",
+        body=b"<LifecycleConfiguration><Rule><Filter/><Status>Enabled</Status><Expiration><Days>9</Days></Expiration></Rule>"
+        b"</LifecycleConfiguration>",
+    ),
+    "PutBucketLogging": Ask("", "", body=b"<BucketLoggingStatus/>"),
+    "PutBucketNotificationConfiguration": Ask("", "", body=b"<NotificationConfiguration/>"),
     "PutObjectLockConfiguration": Ask(
         "",
         "",
@@ -61,8 +69,6 @@ NEEDS: Final[dict[str, Ask]] = {
     ),
     "PutBucketTagging": Ask("", "", body=b"<Tagging><TagSet/></Tagging>"),
     "PutObjectTagging": Ask("", "", body=b"<Tagging><TagSet/></Tagging>"),
-    "PutBucketLogging": Ask("", "", body=b"<BucketLoggingStatus/>"),
-    "PutBucketNotificationConfiguration": Ask("", "", body=b"<NotificationConfiguration/>"),
     "DeleteObjects": Ask("", "", body=b"<Delete><Object><Key>k</Key></Object></Delete>"),
     "CompleteMultipartUpload": Ask(
         "",
@@ -82,6 +88,7 @@ NOTHING_THERE: Final = (
     "BucketNotEmpty",
     "InvalidBucketState",
     "InvalidRequest",
+    "NoSuchLifecycleConfiguration",
     "ObjectLockConfigurationNotFoundError",
 )
 """Codes of honest requests for what is not there, or not possible there."""

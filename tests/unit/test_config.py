@@ -237,6 +237,8 @@ EXAMPLES = {
     "log.requests": "true",
     "log.slow": "7s",
     "scrub.interval": "8d",
+    "lifecycle.day": "10s",
+    "access_logs.interval": "11s",
 }
 
 

@@ -18,6 +18,9 @@ ROOT = Path(__file__).parents[2]
 WIRE = ROOT / "src" / "holdfast" / "wire"
 MODEL = Loader().load_service_model("s3", "service-2")
 REPLIES = {
+    "x-amz-abort-date",
+    "x-amz-abort-rule-id",
+    "x-amz-expiration",
     "x-amz-bucket-region",
     "x-amz-copy-source-version-id",
     "x-amz-delete-marker",

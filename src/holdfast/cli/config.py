@@ -101,6 +101,10 @@ def _facts(reading: Reading) -> dict[str, Any]:
             for name, terms in settings.policy.items()
         ],
         "buckets": [{"name": bucket.name, "policy": bucket.policy} for bucket in settings.bucket],
+        "webhooks": [
+            {"name": hook.name, "url": hook.shown_url, "signed": bool(hook.secret.reveal())}
+            for hook in settings.webhook
+        ],
     }
 
 
@@ -123,6 +127,11 @@ def _print(reading: Reading) -> None:
         for bucket in settings.bucket:
             buckets.add_row(escape(bucket.name), bucket.policy)
         tables.append(buckets)
+    if settings.webhook:
+        webhooks = Table("Webhook", "Where", "Signed", box=None, pad_edge=False, header_style="bold")
+        for hook in settings.webhook:
+            webhooks.add_row(hook.name, escape(hook.shown_url), "yes" if hook.secret.reveal() else "no")
+        tables.append(webhooks)
     for table in tables:
         console.print(table)
         console.print()

@@ -29,11 +29,13 @@ from holdfast.config.notation import (
     Address,
     Kind,
     Secret,
+    Setting,
     Unreadable,
     choice,
     count,
     without_user,
 )
+from holdfast.config.telling import AccessLogSettings, WebhookSettings
 from holdfast.model import Value
 
 STANDARD: Final = "standard"
@@ -45,13 +47,6 @@ PROVIDERS: Final = (
 """Vendors whose S3 is known: the rows of the quirks table."""
 _REMOTE: Final = {"s3": "bucket", "azure": "container", "gcs": "bucket"}
 """Schemes of grids at providers, and what they call a bucket."""
-
-
-class Setting(Value, frozen=True):
-    """A row of the table."""
-
-    kind: Kind
-    doc: str
 
 
 def _read_index_url(raw: object) -> str:
@@ -242,6 +237,19 @@ class ScrubSettings(Value, frozen=True):
     )
 
 
+class LifecycleSettings(Value, frozen=True):
+    """Objects, versions and uploads go when a bucket's lifecycle rules say so."""
+
+    day: Annotated[
+        float,
+        Setting(
+            SOME_TIME,
+            "How long a day of a lifecycle rule lasts. Anything but 24h is for tests; the dates that clients are told in "
+            "`x-amz-expiration` are always those of the calendar.",
+        ),
+    ] = float(limits.LIFECYCLE_DAY_S)
+
+
 class GridSettings(Value, frozen=True):
     """A place that keeps objects. Without any, two folders `a` and `b` under `data`."""
 
@@ -414,9 +422,12 @@ class Settings(Value, frozen=True):
     cache: CacheSettings = CacheSettings()
     log: LogSettings = LogSettings()
     scrub: ScrubSettings = ScrubSettings()
+    lifecycle: LifecycleSettings = LifecycleSettings()
+    access_logs: AccessLogSettings = AccessLogSettings()
     grid: tuple[GridSettings, ...] = ()
     policy: dict[str, PolicySettings] = {}
     bucket: tuple[BucketSettings, ...] = ()
+    webhook: tuple[WebhookSettings, ...] = ()
 
     @property
     def index_path(self) -> Path:
@@ -455,9 +466,11 @@ TABLES: Final[dict[str, type[Value]]] = {
     "cache": CacheSettings,
     "log": LogSettings,
     "scrub": ScrubSettings,
+    "lifecycle": LifecycleSettings,
+    "access_logs": AccessLogSettings,
 }
 """Tables that occur once: `[server]`."""
-LISTS: Final[dict[str, type[Value]]] = {"grid": GridSettings, "bucket": BucketSettings}
+LISTS: Final[dict[str, type[Value]]] = {"grid": GridSettings, "bucket": BucketSettings, "webhook": WebhookSettings}
 """Tables that may be repeated: `[[grid]]`."""
 NAMED: Final[dict[str, type[Value]]] = {"policy": PolicySettings}
 """Tables with a name: `[policy.standard]`."""

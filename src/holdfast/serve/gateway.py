@@ -23,6 +23,7 @@ from holdfast.limits import PATIENCE_S, XML_BYTES
 from holdfast.model import replace
 from holdfast.s3.cors import Preflight
 from holdfast.s3.locks import GetLegalHold, GetRetention, PutLegalHold, PutRetention
+from holdfast.s3.notices import CALLER
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, value_of
 from holdfast.s3.tagging import DeleteObjectTagging, GetObjectTagging, PutObjectTagging
 from holdfast.s3.website import Website
@@ -86,19 +87,38 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 class _Call:
     """What becomes known of a request while it is served; the event at its end says it."""
 
-    __slots__ = ("access_key", "code", "detail", "id", "operation", "request", "status", "told")
+    __slots__ = (
+        "access_key",
+        "code",
+        "detail",
+        "exchange",
+        "host_id",
+        "id",
+        "operation",
+        "request",
+        "result",
+        "status",
+        "told",
+    )
 
-    def __init__(self, identifier: str) -> None:
+    def __init__(self, identifier: str, host_id: str, exchange: Exchange) -> None:
         self.id = identifier
+        self.host_id = host_id
+        self.exchange = exchange
         self.request: Request | None = None
         self.operation = ""
         self.access_key = ""
         self.code = ""
         self.detail = ""
+        self.result: object = None
         self.status = 0
         """When it differs from that of the reply."""
         self.told: Sequence[tuple[str, str]] = ()
         """Headers for the browser that every reply to it has."""
+
+    @property
+    def client(self) -> str:
+        return self.exchange.client
 
 
 class Gateway:
@@ -138,7 +158,8 @@ class Gateway:
         """Answer one request. Raises nothing but CancelledError."""
         began_s = self._clock.monotonic_s()
         self._id_count = (self._id_count + 1) & 0xFFFFFFFF
-        call = _Call(f"{self._id_prefix}{self._id_count:08X}")
+        call = _Call(f"{self._id_prefix}{self._id_count:08X}", self._host_id, exchange)
+        CALLER.set(call)
         try:
             await self._serve(exchange, call)
         except ClientGone:
@@ -180,6 +201,7 @@ class Gateway:
             result, ask = await self._run_patiently(exchange, call, operation, signed)
         else:
             result, ask = await self._run(exchange, request, operation, signed)
+        call.result = result
         if isinstance(result, s3.ObjectGot):
             await self._send_object(exchange, call, ask, result)
         else:
@@ -215,7 +237,8 @@ class Gateway:
         check_form(policy, {**fields, "key": key}, bucket=request.bucket, now_ms=now_ms)
         form.hold_to(policy.least_bytes, policy.most_bytes)
         ask = with_tags(operation.parse(put_request(request, fields, key)), fields)
-        put = await self._methods[type(ask)](ask, form)
+        put = await self._methods[type(ask)](replace(ask, form=True), form)
+        call.result = put
         self._send(exchange, call, posted(wish_of(fields), put, key, request, secure=self._secure))
 
     async def _visit(self, exchange: Exchange, call: _Call, request: Request) -> None:
@@ -230,6 +253,7 @@ class Gateway:
 
         seen = await visit(site, request, read, secure=self._secure)
         if isinstance(seen, Shown):
+            call.result = seen.got
             await self._send_object(exchange, call, seen.ask, seen.got, seen.status)
         else:
             self._send(exchange, call, seen)
@@ -346,6 +370,7 @@ class Gateway:
                 access_key=call.access_key,
                 client=exchange.client,
                 detail=call.detail,
+                call=call,
             )
         )
 

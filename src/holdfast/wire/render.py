@@ -7,11 +7,13 @@ Invariant: every result type of `s3` has a row in the table, and every S3Error r
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.model import UNMARKED, Checksum, ChecksumType, Marks
 from holdfast.s3.cors import Shared
+from holdfast.s3.lifecycle import Due
 from holdfast.s3.locks import LegalHoldGot, LockPut, RetentionGot
 from holdfast.s3.settings import SettingGot, SettingPut
 from holdfast.s3.tagging import ObjectTags, TagsDeleted, TagsPut
@@ -96,6 +98,8 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
             headers.append(("Content-Range", f"bytes {span.start}-{span.end - 1}/{version.size}"))
         if got.parts:
             headers.append(("x-amz-mp-parts-count", str(got.parts)))
+    if got.expiry is not None:
+        headers += _expiry(got.expiry)
     if ask.checksum_mode and checksum is not None:
         headers.append((checksum.algorithm.header, checksum.value))
         headers.append(("x-amz-checksum-type", checksum.kind.value))
@@ -155,6 +159,18 @@ def checksum_headers(checksum: Checksum | None) -> Headers:
     return [(checksum.algorithm.header, checksum.value), ("x-amz-checksum-type", checksum.kind.value)]
 
 
+def _expiry(due: Due | None) -> Headers:
+    if due is None:
+        return []
+    return [("x-amz-expiration", f'expiry-date="{http_date(due.at_ms)}", rule-id="{quote(due.rule, safe="")}"')]
+
+
+def _abort(due: Due | None) -> Headers:
+    if due is None:
+        return []
+    return [("x-amz-abort-date", http_date(due.at_ms)), ("x-amz-abort-rule-id", quote(due.rule, safe=""))]
+
+
 def _xml(root: str, content: Callable[[Any], str]) -> Callable[[Any], Reply]:
     def reply(result: Any) -> Reply:
         return Reply(200, [XML_TYPE], document(root, content(result)))
@@ -169,7 +185,8 @@ def _done(result: object) -> Reply:
 def _setting_got(result: SettingGot) -> Reply:
     """A document that is no XML is JSON."""
     kind = XML_TYPE if DOCUMENTS[result.name].root else ("Content-Type", "application/json")
-    return Reply(200, [kind], body_of(result))
+    body, headers = body_of(result)
+    return Reply(200, [kind, *headers], body)
 
 
 def _setting_put(result: SettingPut) -> Reply:
@@ -203,7 +220,7 @@ def _bucket_head(result: s3.BucketHead) -> Reply:
 
 
 def _object_put(result: s3.ObjectPut) -> Reply:
-    headers = [("ETag", f'"{result.etag}"'), *checksum_headers(result.checksum)]
+    headers = [("ETag", f'"{result.etag}"'), *checksum_headers(result.checksum), *_expiry(result.expiry)]
     if result.version_id:
         headers.append((_VERSION_ID, result.version_id))
     return Reply(200, headers)
@@ -219,7 +236,7 @@ def _object_deleted(result: s3.ObjectDeleted) -> Reply:
 
 
 def _object_copied(result: s3.ObjectCopied) -> Reply:
-    headers: Headers = [XML_TYPE]
+    headers: Headers = [XML_TYPE, *_expiry(result.expiry)]
     if result.version_id:
         headers.append((_VERSION_ID, result.version_id))
     if result.source_version_id:
@@ -235,7 +252,7 @@ def _part_uploaded(result: s3.PartUploaded) -> Reply:
 
 
 def _upload_created(result: s3.UploadCreated) -> Reply:
-    headers: Headers = [XML_TYPE]
+    headers: Headers = [XML_TYPE, *_abort(result.abort)]
     if result.algorithm is not None:
         kind = result.kind or ChecksumType.COMPOSITE
         headers.append(("x-amz-checksum-algorithm", result.algorithm.value))
@@ -247,10 +264,15 @@ def _upload_completed(request: Request, result: s3.UploadCompleted, secure: bool
     scheme = "https" if secure else "http"
     url = f"{scheme}://{request.headers.get('host', '')}{request.raw_path.decode('latin-1')}"
     content = render_xml.upload_completed(result, url)
-    headers: Headers = [XML_TYPE]
+    headers: Headers = [XML_TYPE, *_expiry(result.expiry)]
     if result.version_id:
         headers.append((_VERSION_ID, result.version_id))
     return Reply(200, headers, document("CompleteMultipartUploadResult", content))
+
+
+def _parts_listed(result: s3.PartsListed) -> Reply:
+    body = document("ListPartsResult", render_xml.parts_listed(result))
+    return Reply(200, [XML_TYPE, *_abort(result.abort)], body)
 
 
 def _attributes(result: s3.ObjectAttributes) -> Reply:
@@ -286,6 +308,6 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.UploadCreated: _upload_created,
     s3.PartUploaded: _part_uploaded,
     s3.PartCopied: _xml("CopyPartResult", render_xml.part_copied),
-    s3.PartsListed: _xml("ListPartsResult", render_xml.parts_listed),
+    s3.PartsListed: _parts_listed,
     s3.UploadsListed: _xml("ListMultipartUploadsResult", render_xml.uploads_listed),
 }

@@ -161,7 +161,7 @@ HEADERS: Final = (
     _no("x-amz-mfa", "DeleteObject, DeleteObjects, PutBucketVersioning", _NEVER),
     _no("x-amz-confirm-remove-self-bucket-access", "PutBucketPolicy", _NEVER),
     _no("x-amz-skip-destination-validation", "PutBucketNotificationConfiguration", _NEVER),
-    _no("x-amz-transition-default-minimum-object-size", "PutBucketLifecycleConfiguration", _NEVER),
+    Field("x-amz-transition-default-minimum-object-size", "PutBucketLifecycleConfiguration", how="kept and reported"),
     _no("x-amz-object-annotation-directive", "CopyObject", _NEVER),
     _no("x-amz-object-if-match", "PutObjectAnnotation, DeleteObjectAnnotation", _NEVER),
     _no("x-amz-create-session-mode", "CreateSession", _NEVER),

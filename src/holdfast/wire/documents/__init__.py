@@ -11,6 +11,7 @@ from holdfast.limits import WEBSITE_BYTES, XML_BYTES
 from holdfast.model import Value, replace
 from holdfast.s3.absent import Absent
 from holdfast.s3.cors import Cors
+from holdfast.s3.lifecycle import SIZES, Lifecycle
 from holdfast.s3.locks import ObjectLock
 from holdfast.s3.logging import Logging
 from holdfast.s3.notification import Notification
@@ -18,8 +19,29 @@ from holdfast.s3.payment import Payment
 from holdfast.s3.tagging import Tags
 from holdfast.s3.versioning import Versioning
 from holdfast.s3.website import Website
-from holdfast.wire.documents import absent, cors, lock, logging, notification, payment, tagging, versioning, website
+from holdfast.wire.documents import (
+    absent,
+    cors,
+    lifecycle,
+    lock,
+    logging,
+    notification,
+    payment,
+    tagging,
+    versioning,
+    website,
+)
 from holdfast.xml import Element
+
+
+class Beside(Value, frozen=True):
+    """A header that is a part of a setting although it stands beside the document."""
+
+    header: str
+    values: tuple[str, ...]
+    """What it may say; the first is meant where it is missing."""
+    field: str
+    """Of the value."""
 
 
 class Document(Value, frozen=True):
@@ -44,6 +66,7 @@ class Document(Value, frozen=True):
     """Of the document as it came."""
     put_status: int = 200
     """Of the reply to its PUT."""
+    beside: Beside | None = None
 
 
 def _xml(
@@ -54,8 +77,9 @@ def _xml(
     write: Callable[[Any], str],
     missing: str = "",
     default: Any = None,
+    beside: Beside | None = None,
 ) -> Document:
-    return Document(name, kind, root, read, write, missing, default)
+    return Document(name, kind, root, read, write, missing, default, beside=beside)
 
 
 _ROWS = (
@@ -81,6 +105,15 @@ _ROWS = (
         notification.read,
         notification.write,
         default=Notification(),
+    ),
+    _xml(
+        "lifecycle",
+        Lifecycle,
+        "LifecycleConfiguration",
+        lifecycle.read,
+        lifecycle.write,
+        missing="NoSuchLifecycleConfiguration",
+        beside=Beside("x-amz-transition-default-minimum-object-size", SIZES, "minimum"),
     ),
     _xml(
         "versioning",
