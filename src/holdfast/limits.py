@@ -37,6 +37,8 @@ TAG_KEY_CHARS: Final = 128
 TAG_VALUE_CHARS: Final = 256
 CORS_RULES: Final = 100
 """Rules in one CORS configuration."""
+WEBSITE_BYTES: Final = 128 * KIB
+"""A website configuration."""
 WEBSITE_RULES: Final = 50
 """Routing rules in one website configuration."""
 NOTIFICATION_ROUTES: Final = 100

@@ -224,7 +224,6 @@ class Gateway:
         """PostObject: who sends it, and what it asks for, is in the form."""
         assert operation.parse is not None
         if not is_form(request.headers.get("content-type", "")):
-            self._authenticate(request)
             condition = {"Condition": "Bucket POST must be of the enclosure-type multipart/form-data"}
             raise S3Error("PreconditionFailed", fields=condition)
         form = await read_form(exchange, request)

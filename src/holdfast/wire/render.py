@@ -123,6 +123,9 @@ def render(request: Request, result: object, *, secure: bool = False) -> Reply:
     """The reply to every operation whose result is not an object's bytes. `secure` says that the client came by TLS."""
     if isinstance(result, s3.UploadCompleted):
         return _upload_completed(request, result, secure)
+    if isinstance(result, Shared):
+        check_shared(request, result)
+        return Reply(200, sharing_headers(result))
     return _RENDERERS[type(result)](result)
 
 
@@ -173,11 +176,6 @@ def _xml(root: str, content: Callable[[Any], str]) -> Callable[[Any], Reply]:
         return Reply(200, [XML_TYPE], document(root, content(result)))
 
     return reply
-
-
-def _preflighted(result: Shared) -> Reply:
-    check_shared(result)
-    return Reply(200, sharing_headers(result))
 
 
 def _done(result: object) -> Reply:
@@ -293,7 +291,6 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.Location: _xml("LocationConstraint", render_xml.location),
     SettingGot: _setting_got,
     SettingPut: _setting_put,
-    Shared: _preflighted,
     ObjectTags: _object_tags,
     TagsPut: _tags_put,
     TagsDeleted: _tags_deleted,

@@ -186,7 +186,7 @@ def _by_header(
     proof = proof.strip()
     claim = _claim(head) if len(head) <= PARSED_CHARS else _parse_claim(head)
     if claim.region != region:
-        raise wrong_region(_malformed, claim.region, region)
+        raise _wrong_region(_malformed, claim.region, region)
 
     headers = request.headers
     payload_text = headers.get("x-amz-content-sha256")
@@ -275,7 +275,7 @@ def _by_query(request: Request, secret_of: Callable[[str], str | None], region: 
     known = len(credential) + len(signed) <= PARSED_CHARS
     claim = (_query_claim if known else scoped)(credential, signed, _bad_credential)
     if claim.region != region:
-        raise wrong_region(_bad_credential, claim.region, region)
+        raise _wrong_region(_bad_credential, claim.region, region)
 
     date = query["X-Amz-Date"]
     at_ms = parse_date(date)
@@ -353,7 +353,7 @@ def scoped(credential: str, signed: str, error: Callable[[str], S3Error]) -> _Cl
 _query_claim = lru_cache(PARSED_MEMORY)(scoped)
 
 
-def wrong_region(error: Callable[[str], S3Error], given: str, region: str) -> S3Error:
+def _wrong_region(error: Callable[[str], S3Error], given: str, region: str) -> S3Error:
     trouble = error(f"the region '{given}' is wrong; expecting '{region}'")
     trouble.fields["Region"] = region
     return trouble
