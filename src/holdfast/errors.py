@@ -62,6 +62,7 @@ CODES: Mapping[str, Code] = _table(
     ("InvalidBucketState", 409, "The request is not valid with the current state of the bucket."),
     ("InvalidChunkSizeError", 403, "Only the last chunk is allowed to have a size less than 8192 bytes."),
     ("InvalidDigest", 400, "The Content-MD5 or checksum value that you specified is not valid."),
+    ("InvalidEncryptionAlgorithmError", 400, "The encryption request that you specified is not valid."),
     ("InvalidLocationConstraint", 400, "The specified location constraint is not valid."),
     ("InvalidPart", 400, "One or more of the specified parts could not be found or their entity tags did not match."),
     ("InvalidPartNumber", 416, "The requested partnumber is not satisfiable."),
@@ -71,6 +72,7 @@ CODES: Mapping[str, Code] = _table(
     ("InvalidStorageClass", 400, "The storage class that you specified is not valid."),
     ("InvalidURI", 400, "The specified URI couldn't be parsed."),
     ("InvalidToken", 400, "The provided token is malformed or otherwise not valid."),
+    ("KMS.NotFoundException", 400, "The specified KMS key does not exist."),
     ("KeyTooLongError", 400, "Your key is too long."),
     ("MalformedTrailerError", 400, "The request contained trailing data that was not well-formed."),
     ("MalformedXML", 400, "The XML that you provided was not well formed or did not validate."),
@@ -98,6 +100,11 @@ CODES: Mapping[str, Code] = _table(
         "Your socket connection to the server was not read from or written to within the timeout period.",
     ),
     ("RequestTimeTooSkewed", 403, "The difference between the request time and the server's time is too large."),
+    (
+        "ServerSideEncryptionConfigurationNotFoundError",
+        404,
+        "The server side encryption configuration was not found",
+    ),
     ("ServiceUnavailable", 503, "Service is unable to handle the request. Try again."),
     (
         "SignatureDoesNotMatch",
