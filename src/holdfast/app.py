@@ -22,7 +22,8 @@ from holdfast import __version__
 from holdfast.cache.cache import Cache
 from holdfast.clock import Clock
 from holdfast.config.credentials import Credentials
-from holdfast.config.settings import STANDARD, GridSettings, Settings
+from holdfast.config.places import GridSettings
+from holdfast.config.settings import STANDARD, Settings
 from holdfast.copies.site import PolicyTerms, Seat, Site
 from holdfast.errors import ConfigError
 from holdfast.events import Noted, Teller
@@ -47,6 +48,9 @@ from holdfast.keepers.scrub import Scrub
 from holdfast.keepers.supervisor import Keeper, Supervisor
 from holdfast.keepers.sweep import Sweep
 from holdfast.model import to_json
+from holdfast.sealing.keyring import open_ring
+from holdfast.sealing.kms import open_kms
+from holdfast.sealing.vault import Vault
 from holdfast.serve.admin import AdminServer, Readiness, application
 from holdfast.serve.gateway import Gateway
 from holdfast.serve.http import Bounds, S3Server
@@ -225,7 +229,7 @@ async def release_grid(grid: Grid) -> None:
 def policy_terms(settings: Settings) -> list[PolicyTerms]:
     """All policies with their effective values."""
     return [
-        PolicyTerms(name, terms.grids, settings.ack(name), terms.outage == "accept")
+        PolicyTerms(name, terms.grids, settings.ack(name), terms.outage == "accept", terms.encrypt)
         for name, terms in settings.policy.items()
     ]
 
@@ -323,8 +327,16 @@ class Node:
             clock=self._clock,
             teller=self.teller,
             keep_inline_bytes=self._settings.cache.inline,
+            vault=self._build_vault(),
             holder=f"{self._post}#{os.getpid()}:{self._clock.token(8).hex()}",
         )
+
+    def _build_vault(self) -> Vault:
+        """The keys of this node. Raises ConfigError."""
+        terms = self._settings.sealing
+        path = self._settings.master_key_path
+        master = open_ring(path, self._clock, given=terms.master_key, environ=os.environ)
+        return Vault(master, open_kms(master, terms.kms_keys, os.environ, self._clock), self._clock)
 
     def _build_server(self, credentials: Credentials) -> S3Server:
         server = self._settings.server
@@ -337,6 +349,7 @@ class Node:
             clock=self._clock,
             teller=self.teller,
             secure=server.tls_cert is not None,
+            customer_keys=self._settings.customer_keys,
         )
         bounds = Bounds(connections=server.connections, requests=server.requests)
         s3 = S3Server(gateway.handle, clock=self._clock, bounds=bounds)

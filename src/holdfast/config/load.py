@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from holdfast.config.check import cross_check
-from holdfast.config.notation import PATH, Unreadable
+from holdfast.config.notation import PATH, Setting, Unreadable
+from holdfast.config.places import GridSettings
 from holdfast.config.settings import (
     LISTS,
     NAMED,
     STANDARD,
     TABLES,
     BucketSettings,
-    GridSettings,
     PolicySettings,
-    Setting,
     Settings,
     environment_names,
     rows,

@@ -162,7 +162,9 @@ async def _bring(
     route = [*(number for number in sources if number != debt.grid), debt.grid]
     last = version.spooled and await site.index.debt_of(debt.bucket, debt.key) == (debt.grid,)
     body = _Body(site, place, version, blocks, route, last=last, local=seat.grid.capabilities.local)
-    label = Label(version.seq, version.etag, version.modified_ms, version.facts.system, version.facts.user)
+    # The etag of what is sealed may be a digest of its plaintext, which a provider has no business to know.
+    etag = version.etag if version.facts.seal is None else ""
+    label = Label(version.seq, etag, version.modified_ms, version.facts.system, version.facts.user)
     if body.files and not await spool_is_sound(site, blocks):
         body.without_files()
     elif body.data is None and not version.spooled:

@@ -26,6 +26,7 @@ from holdfast.model import (
     Version,
     WriteCondition,
 )
+from holdfast.s3.encryption import CustomerKey, SealAsk, Sealed
 
 _BUCKET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.))*[a-z0-9]")
 _IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
@@ -144,12 +145,14 @@ class PutObject(Value, frozen=True):
     expected: Expected = Expected()
     condition: WriteCondition = ALWAYS
     marks: Marks = UNMARKED
+    seal: SealAsk | None = None
 
 
 class ObjectPut(Value, frozen=True):
     etag: str
     checksum: Checksum | None
     size: int
+    sealed: Sealed | None = None
 
 
 class GetObject(Value, frozen=True):
@@ -165,6 +168,7 @@ class GetObject(Value, frozen=True):
     checksum_mode: bool = False
     overrides: dict[str, str] = {}
     """response-* query parameters: lower-case header name to value."""
+    customer: CustomerKey | None = None
 
 
 class ObjectGot:
@@ -240,6 +244,7 @@ class CopySource(Value, frozen=True):
     key: str
     version_id: str = ""
     conditions: ReadConditions = ReadConditions()
+    customer: CustomerKey | None = None
 
 
 class CopyObject(Value, frozen=True):
@@ -254,12 +259,14 @@ class CopyObject(Value, frozen=True):
     marks: Marks = UNMARKED
     replace_tags: bool = False
     """x-amz-tagging-directive: REPLACE takes the tags of `marks`, COPY takes the source's."""
+    seal: SealAsk | None = None
 
 
 class ObjectCopied(Value, frozen=True):
     etag: str
     modified_ms: int
     checksum: Checksum | None
+    sealed: Sealed | None = None
 
 
 class GetObjectAttributes(Value, frozen=True):
@@ -270,6 +277,7 @@ class GetObjectAttributes(Value, frozen=True):
     max_parts: int = 1000
     part_marker: int = 0
     version_id: str = ""
+    customer: CustomerKey | None = None
 
 
 class ObjectAttributes(Value, frozen=True):
@@ -339,6 +347,7 @@ class CreateMultipartUpload(Value, frozen=True):
     algorithm: Algorithm | None = None
     kind: ChecksumType | None = None
     marks: Marks = UNMARKED
+    seal: SealAsk | None = None
 
 
 class UploadCreated(Value, frozen=True):
@@ -347,6 +356,7 @@ class UploadCreated(Value, frozen=True):
     upload_id: str
     algorithm: Algorithm | None
     kind: ChecksumType | None
+    sealed: Sealed | None = None
 
 
 class UploadPart(Value, frozen=True):
@@ -355,11 +365,13 @@ class UploadPart(Value, frozen=True):
     upload_id: str
     number: int
     expected: Expected = Expected()
+    customer: CustomerKey | None = None
 
 
 class PartUploaded(Value, frozen=True):
     etag: str
     checksum: Checksum | None
+    sealed: Sealed | None = None
 
 
 class UploadPartCopy(Value, frozen=True):
@@ -370,12 +382,14 @@ class UploadPartCopy(Value, frozen=True):
     source: CopySource
     span: Span | None = None
     """x-amz-copy-source-range; must lie within the source."""
+    customer: CustomerKey | None = None
 
 
 class PartCopied(Value, frozen=True):
     etag: str
     modified_ms: int
     checksum: Checksum | None
+    sealed: Sealed | None = None
 
 
 class PartAsk(Value, frozen=True):
@@ -406,6 +420,7 @@ class UploadCompleted(Value, frozen=True):
     key: str
     etag: str
     checksum: Checksum | None
+    sealed: Sealed | None = None
 
 
 class AbortMultipartUpload(Value, frozen=True):

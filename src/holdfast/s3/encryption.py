@@ -52,9 +52,7 @@ def sealed(seal: Seal | None, customer: CustomerKey | None = None) -> Sealed | N
     """What to say of a seal; `customer` is the key that came with the request."""
     if seal is None:
         return None
-    return Sealed(
-        seal.kind, seal.key_id, seal.context, seal.bucket_key, customer.md5 if customer is not None else ""
-    )
+    return Sealed(seal.kind, seal.key_id, seal.context, seal.bucket_key, customer.md5 if customer is not None else "")
 
 
 class BucketEncryption(Value, frozen=True):

@@ -98,6 +98,8 @@ def _entry(line: str) -> tuple[str, bytes]:
         key = b""
     if not colon or not name.strip() or len(key) != KEY_BYTES:
         raise ConfigError(
-            _SETTING, "has a line that is no key.", f"Each line is NAME:KEY, the key {KEY_BYTES} random bytes in base64."
+            _SETTING,
+            "has a line that is no key.",
+            f"Each line is NAME:KEY, the key {KEY_BYTES} random bytes in base64.",
         )
     return name.strip(), key

@@ -25,6 +25,7 @@ from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting
 from holdfast.serve.bodies import body_of, read_whole
 from holdfast.serve.exchange import ClientGone, Exchange
 from holdfast.wire.operations import BodyKind, Operation, route
+from holdfast.wire.parse_sealing import brings_key, insecure
 from holdfast.wire.render import XML_TYPE, Reply, render, render_error, render_object
 from holdfast.wire.request import Request, parse_request
 from holdfast.wire.sigv4 import Payload, Signed, authenticate
@@ -83,7 +84,7 @@ class Gateway:
     """Serves exchanges from a store.
 
     `store` has the methods of METHODS. `secret_of` gives the secret of an access key, or None. `domain` is that of
-    virtual-host style, or empty. `secure` says that clients come by TLS.
+    virtual-host style, or empty. `secure` says that clients come by TLS, `customer_keys` that they may bring keys of SSE-C.
     """
 
     def __init__(
@@ -96,10 +97,12 @@ class Gateway:
         clock: Clock,
         teller: Teller,
         secure: bool = False,
+        customer_keys: bool = True,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._patience_s = patience_s
         self._secure = secure
+        self._customer_keys = customer_keys
         self._methods: dict[type, Method] = {kind: getattr(store, name) for kind, name in METHODS.items()}
         self._secret_of = secret_of
         self._region = region
@@ -138,6 +141,8 @@ class Gateway:
             # Whoever may not ask hears that and nothing else: its error goes before one of the route.
             signed = authenticate(request, secret_of=self._secret_of, region=self._region, now_ms=self._clock.now_ms())
         call.access_key = signed.access_key
+        if not self._customer_keys and brings_key(request):
+            raise insecure()
         if operation.lengthy and not exchange.legacy:
             result, ask = await self._run_patiently(exchange, call, operation, signed)
         else:

@@ -11,8 +11,10 @@ from holdfast.copies.site import Site
 from holdfast.errors import S3Error
 from holdfast.model import Bucket, pack
 from holdfast.s3 import Done
+from holdfast.s3.encryption import BY_POLICY
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut
 from holdfast.s3.versioning import Versioning
+from holdfast.store.seals import ENCRYPTION
 
 Rule = Callable[[Site, Bucket, Any], Awaitable[None]]
 """Raises S3Error when this value (None: its deletion) may not be set."""
@@ -28,7 +30,10 @@ RULES: Mapping[str, Rule] = {"versioning": _check_versioning}
 async def get_setting(site: Site, ask: GetSetting) -> SettingGot:
     """The packed value of a setting. Raises NoSuchBucket."""
     bucket = await site.index.bucket(ask.bucket)
-    return SettingGot(ask.bucket, ask.name, bucket.settings.get(ask.name))
+    data = bucket.settings.get(ask.name)
+    if data is None and ask.name == ENCRYPTION and site.redundancy(ask.bucket).encrypt:
+        data = pack(BY_POLICY)
+    return SettingGot(ask.bucket, ask.name, data)
 
 
 async def put_setting(site: Site, ask: PutSetting) -> SettingPut:

@@ -12,7 +12,6 @@ from holdfast.model import Algorithm, ChecksumType, replace
 from holdfast.wire.conditions import parse_copy_range
 from holdfast.wire.parse import (
     algorithm,
-    check_customer_key,
     check_headers,
     checksum_type,
     expected,
@@ -28,6 +27,7 @@ from holdfast.wire.parse import (
     write_condition,
 )
 from holdfast.wire.parse_objects import copy_source, facts_of
+from holdfast.wire.parse_sealing import customer_key, seal_ask
 from holdfast.wire.request import Request
 from holdfast.xml import Element, malformed, parse_xml
 
@@ -42,7 +42,7 @@ _ONLY = {
 def create_upload(request: Request) -> s3.CreateMultipartUpload:
     headers = headers_of(request)
     refuse_conditions(headers)
-    facts = facts_of(headers)
+    facts, seal = facts_of(headers), seal_ask(headers)
     name = headers.get("x-amz-checksum-algorithm") or headers.get("x-amz-sdk-checksum-algorithm")
     kind = checksum_type(headers)
     if not name:
@@ -51,7 +51,7 @@ def create_upload(request: Request) -> s3.CreateMultipartUpload:
                 "InvalidRequest",
                 "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
             )
-        return s3.CreateMultipartUpload(request.bucket, request.key, facts)
+        return s3.CreateMultipartUpload(request.bucket, request.key, facts, seal=seal)
     chosen = algorithm("x-amz-checksum-algorithm", name)
     fitting = _ONLY.get(chosen)
     if kind is not None and fitting not in (None, kind):
@@ -60,7 +60,7 @@ def create_upload(request: Request) -> s3.CreateMultipartUpload:
             f"The {kind.value} checksum type cannot be used with the {chosen.value.lower()} checksum algorithm.",
         )
     return s3.CreateMultipartUpload(
-        request.bucket, request.key, facts, chosen, kind or fitting or ChecksumType.COMPOSITE
+        request.bucket, request.key, facts, chosen, kind or fitting or ChecksumType.COMPOSITE, seal=seal
     )
 
 
@@ -69,7 +69,8 @@ def upload_part(request: Request) -> s3.UploadPart:
     check_headers(headers)
     refuse_conditions(headers)
     part = part_number(query.get("partNumber", ""))
-    return s3.UploadPart(request.bucket, request.key, query["uploadId"], part, expected(headers))
+    customer = customer_key(headers)
+    return s3.UploadPart(request.bucket, request.key, query["uploadId"], part, expected(headers), customer)
 
 
 def upload_part_copy(request: Request) -> s3.UploadPartCopy:
@@ -79,7 +80,8 @@ def upload_part_copy(request: Request) -> s3.UploadPartCopy:
     part = part_number(query.get("partNumber", ""))
     text = headers.get("x-amz-copy-source-range")
     span = None if text is None else parse_copy_range(text)
-    return s3.UploadPartCopy(request.bucket, request.key, query["uploadId"], part, copy_source(headers), span)
+    source, customer = copy_source(headers), customer_key(headers)
+    return s3.UploadPartCopy(request.bucket, request.key, query["uploadId"], part, source, span, customer)
 
 
 def complete_upload(request: Request) -> s3.CompleteMultipartUpload:
@@ -128,7 +130,6 @@ def abort_upload(request: Request) -> s3.AbortMultipartUpload:
 
 def list_parts(request: Request) -> s3.ListParts:
     query = request.query
-    check_customer_key(headers_of(request))
     return s3.ListParts(
         request.bucket,
         request.key,

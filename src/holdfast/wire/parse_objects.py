@@ -15,7 +15,6 @@ from holdfast.wire.conditions import parse_range
 from holdfast.wire.parse import (
     ON_SOURCE,
     algorithm,
-    check_customer_key,
     check_header,
     check_headers,
     expected,
@@ -32,6 +31,7 @@ from holdfast.wire.parse import (
     version_id,
     write_condition,
 )
+from holdfast.wire.parse_sealing import customer_key, reading_key, seal_ask
 from holdfast.wire.request import Request
 from holdfast.xml import Element, malformed, parse_xml
 
@@ -122,7 +122,14 @@ def put_object(request: Request) -> s3.PutObject:
     if "partNumber" in query:
         raise invalid("uploadId", "", "A part number needs an upload id.")
     headers = headers_of(request)
-    return s3.PutObject(request.bucket, request.key, facts_of(headers), expected(headers), write_condition(headers))
+    return s3.PutObject(
+        request.bucket,
+        request.key,
+        facts_of(headers),
+        expected(headers),
+        write_condition(headers),
+        seal=seal_ask(headers),
+    )
 
 
 def get_object(request: Request) -> s3.GetObject:
@@ -135,7 +142,7 @@ def head_object(request: Request) -> s3.GetObject:
 
 def _read(request: Request, *, head: bool) -> s3.GetObject:
     headers, query = headers_of(request), request.query
-    check_customer_key(headers)
+    customer = reading_key(headers)
     span, part, version, overrides = None, None, "", _NOTHING
     text = headers.get("range")
     if text is not None and "if-range" not in headers:
@@ -158,6 +165,7 @@ def _read(request: Request, *, head: bool) -> s3.GetObject:
         version,
         headers.get("x-amz-checksum-mode", "").upper() == "ENABLED",
         overrides,
+        customer,
     )
 
 
@@ -173,7 +181,7 @@ def delete_object(request: Request) -> s3.DeleteObject:
 
 def get_object_attributes(request: Request) -> s3.GetObjectAttributes:
     headers = headers_of(request)
-    check_customer_key(headers)
+    customer = reading_key(headers)
     text = headers.get("x-amz-object-attributes", "")
     asked = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not asked or not _ATTRIBUTES.issuperset(asked):
@@ -185,6 +193,7 @@ def get_object_attributes(request: Request) -> s3.GetObjectAttributes:
         min(number(headers, "x-amz-max-parts", LIST_PAGE), LIST_PAGE),
         number(headers, "x-amz-part-number-marker", 0),
         version_id(request.query),
+        customer,
     )
 
 
@@ -207,7 +216,7 @@ def copy_source(headers: Mapping[str, str]) -> s3.CopySource:
             text,
             "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
         )
-    return s3.CopySource(bucket, key, version, read_conditions(headers, ON_SOURCE))
+    return s3.CopySource(bucket, key, version, read_conditions(headers, ON_SOURCE), customer_key(headers, source=True))
 
 
 def copy_object(request: Request) -> s3.CopyObject:
@@ -228,6 +237,7 @@ def copy_object(request: Request) -> s3.CopyObject:
         facts_of(headers),
         algorithm("x-amz-checksum-algorithm", wanted) if wanted else None,
         write_condition(headers),
+        seal=seal_ask(headers),
     )
 
 

@@ -11,10 +11,12 @@ from typing import Any
 from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.model import Checksum, ChecksumType
+from holdfast.s3.encryption import sealed
 from holdfast.s3.settings import SettingGot, SettingPut
 from holdfast.wire import render_xml
 from holdfast.wire.conditions import http_date
 from holdfast.wire.documents import DOCUMENTS
+from holdfast.wire.parse_sealing import sealed_headers
 from holdfast.wire.parse_settings import body_of
 from holdfast.wire.request import Request
 from holdfast.xml import document, element, legible
@@ -75,13 +77,15 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
         headers.append(("x-amz-meta-" + name, value))
     if facts.storage_class != "STANDARD":
         headers.append(("x-amz-storage-class", facts.storage_class))
+    if facts.seal is not None:
+        headers += sealed_headers(sealed(facts.seal, ask.customer), context=False)
     status = 200
     checksum = facts.checksum
     if ask.part_number is not None or ask.range is not None:
         checksum = got.part_checksum
         if span.end > span.start:
             status = 206
-            headers.append(("Content-Range", f"bytes {span.start}-{span.end - 1}/{version.size}"))
+            headers.append(("Content-Range", f"bytes {span.start}-{span.end - 1}/{version.plain_size}"))
         if got.parts:
             headers.append(("x-amz-mp-parts-count", str(got.parts)))
     if ask.checksum_mode and checksum is not None:
@@ -134,6 +138,16 @@ def _xml(root: str, content: Callable[[Any], str]) -> Callable[[Any], Reply]:
     return reply
 
 
+def _object_copied(result: s3.ObjectCopied) -> Reply:
+    headers = [XML_TYPE, *sealed_headers(result.sealed)]
+    return Reply(200, headers, document("CopyObjectResult", render_xml.object_copied(result)))
+
+
+def _part_copied(result: s3.PartCopied) -> Reply:
+    headers = [XML_TYPE, *sealed_headers(result.sealed, context=False)]
+    return Reply(200, headers, document("CopyPartResult", render_xml.part_copied(result)))
+
+
 def _done(result: object) -> Reply:
     return Reply(204, [])
 
@@ -157,18 +171,20 @@ def _bucket_head(result: s3.BucketHead) -> Reply:
 
 
 def _object_put(result: s3.ObjectPut) -> Reply:
-    return Reply(200, [("ETag", f'"{result.etag}"'), *_checksum_headers(result.checksum)])
+    return Reply(
+        200, [("ETag", f'"{result.etag}"'), *_checksum_headers(result.checksum), *sealed_headers(result.sealed)]
+    )
 
 
 def _part_uploaded(result: s3.PartUploaded) -> Reply:
     headers: Headers = [("ETag", f'"{result.etag}"')]
     if result.checksum is not None:
         headers.append((result.checksum.algorithm.header, result.checksum.value))
-    return Reply(200, headers)
+    return Reply(200, headers + sealed_headers(result.sealed, context=False))
 
 
 def _upload_created(result: s3.UploadCreated) -> Reply:
-    headers: Headers = [XML_TYPE]
+    headers: Headers = [XML_TYPE, *sealed_headers(result.sealed)]
     if result.algorithm is not None:
         kind = result.kind or ChecksumType.COMPOSITE
         headers.append(("x-amz-checksum-algorithm", result.algorithm.value))
@@ -180,7 +196,8 @@ def _upload_completed(request: Request, result: s3.UploadCompleted, secure: bool
     scheme = "https" if secure else "http"
     url = f"{scheme}://{request.headers.get('host', '')}{request.raw_path.decode('latin-1')}"
     content = render_xml.upload_completed(result, url)
-    return Reply(200, [XML_TYPE], document("CompleteMultipartUploadResult", content))
+    headers = [XML_TYPE, *sealed_headers(result.sealed, context=False)]
+    return Reply(200, headers, document("CompleteMultipartUploadResult", content))
 
 
 def _attributes(result: s3.ObjectAttributes) -> Reply:
@@ -207,12 +224,12 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.ObjectDeleted: _done,
     s3.ObjectPut: _object_put,
     s3.ObjectsDeleted: _xml("DeleteResult", render_xml.objects_deleted),
-    s3.ObjectCopied: _xml("CopyObjectResult", render_xml.object_copied),
+    s3.ObjectCopied: _object_copied,
     s3.ObjectAttributes: _attributes,
     s3.ObjectsListed: _objects_listed,
     s3.UploadCreated: _upload_created,
     s3.PartUploaded: _part_uploaded,
-    s3.PartCopied: _xml("CopyPartResult", render_xml.part_copied),
+    s3.PartCopied: _part_copied,
     s3.PartsListed: _xml("ListPartsResult", render_xml.parts_listed),
     s3.UploadsListed: _xml("ListMultipartUploadsResult", render_xml.uploads_listed),
 }

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from holdfast.model import Value
+from holdfast.s3.encryption import BucketEncryption
 from holdfast.s3.versioning import Versioning
-from holdfast.wire.documents import versioning
+from holdfast.wire.documents import encryption, versioning
 from holdfast.xml import Element
 
 
@@ -44,6 +45,14 @@ def _xml(
 
 
 _ROWS = (
+    _xml(
+        "encryption",
+        BucketEncryption,
+        "ServerSideEncryptionConfiguration",
+        encryption.read,
+        encryption.write,
+        missing="ServerSideEncryptionConfigurationNotFoundError",
+    ),
     _xml(
         "versioning",
         Versioning,
