@@ -4,10 +4,12 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from holdfast.clock import SystemClock
 from holdfast.digests import checksum_text, combine
 from holdfast.errors import S3Error
 from holdfast.grids.folder import FolderGrid
@@ -36,6 +38,7 @@ from holdfast.s3.encryption import BucketEncryption, CustomerKey, SealAsk
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting
 from holdfast.sealing.frames import MAGIC, open_copy
 from tests.engine import BUCKET, MASTER, Bytes, Engine, engine, md5
+from tests.promises.test_ahead import MeteredGrid
 
 Scene = Callable[[Engine], Awaitable[None]]
 
@@ -136,7 +139,12 @@ def test_ranges_are_those_of_the_plaintext(tmp_path: Path, kind: str) -> None:
         await put(made, "k", data, ask)
         await put(made, "small", data[:1000], ask)
         for settled in (False, True):
-            for first, last in ((0, 0), (FRAME_BYTES - 1, FRAME_BYTES), (5, size - 6), (BLOCK_BYTES - 9, BLOCK_BYTES + 9)):
+            for first, last in (
+                (0, 0),
+                (FRAME_BYTES - 1, FRAME_BYTES),
+                (5, size - 6),
+                (BLOCK_BYTES - 9, BLOCK_BYTES + 9),
+            ):
                 got, read = await made.got(get("k", ask, range=RangeAsk(first, last)))
                 assert read == data[first : last + 1]
                 assert got.span.size == last - first + 1
@@ -375,7 +383,9 @@ def test_what_is_decided_by_the_request_then_by_the_bucket_then_by_the_policy(tm
         assert await kind(made, ASKS["SSE-C"]) is SealKind.CUSTOMER
 
     for encrypt in (False, True):
-        play(tmp_path / str(encrypt), lambda made, encrypt=encrypt: scene(made, encrypt), encrypt=encrypt)  # type: ignore[misc]
+        folder = tmp_path / str(encrypt)
+        folder.mkdir()
+        play(folder, partial(scene, encrypt=encrypt), encrypt=encrypt)
 
 
 def test_an_unknown_key_of_the_kms_writes_nothing(tmp_path: Path) -> None:
@@ -452,14 +462,24 @@ def test_a_wrong_checksum_of_the_plaintext_is_refused_and_nothing_stays(tmp_path
 def test_a_large_sealed_body_is_staged_while_it_arrives(tmp_path: Path) -> None:
     data = body(AHEAD_BYTES + 100)
 
-    class Remote(MemoryGrid):
-        staged = 0
-
     async def main() -> None:
-        grids = [Remote("a"), Remote("b")]
-        async with engine(tmp_path, grids, ack=2) as made:
-            await put(made, "k", data, ASKS["SSE-KMS"])
-            assert await made.copies("k") == {"a", "b"}
+        metered = MeteredGrid("a")
+        async with engine(tmp_path, [metered], ack=1) as made:
+            came: list[int] = []
+
+            class Watching(Bytes):
+                async def read(self) -> bytes:
+                    piece = await super().read()
+                    if not piece:  # All was sent, and nothing is committed: what can be at the grid by now is there.
+                        await metered.has(AHEAD_BYTES // 2)
+                        came.append(metered.came)
+                    return piece
+
+            await made.store.put_object(PutObject(BUCKET, "k", Facts(), seal=ASKS["SSE-KMS"]), Watching(data))
+            assert came and (metered.stagings, metered.open) == (1, set())
+            copy = await made.site.seats["a"].grid.get(Place(BUCKET, "k"))
+            assert LINE[:20] not in b"".join([piece async for piece in copy.stream()])
+            assert await made.copies("k") == {"a"}
             assert (await made.site.index.usage()).debts == 0
             assert await made.read("k") == data
 
@@ -471,14 +491,17 @@ def test_catch_up_after_an_outage_moves_ciphertext_without_keys(tmp_path: Path) 
 
     async def main() -> None:
         data = body(2 * BLOCK_BYTES)
-        folder = tmp_path / "one"
-        async with engine(tmp_path, [FolderGrid("a", folder), FolderGrid("b", tmp_path / "two")]) as made:
+
+        def grids() -> list[FolderGrid]:
+            return [FolderGrid(name, tmp_path / name, clock=SystemClock()) for name in ("a", "b")]
+
+        async with engine(tmp_path, grids()) as made:
             await put(made, "large", data, ASKS["SSE-S3"])
             await put(made, "small", body(1000), ASKS["SSE-C"])
-        async with engine(tmp_path, [FolderGrid("a", folder), FolderGrid("b", tmp_path / "two")]) as made:
+        async with engine(tmp_path, grids()) as made:
             made.site.vault = None
             await made.converge()
-        async with engine(tmp_path, [FolderGrid("a", folder), FolderGrid("b", tmp_path / "two")]) as made:
+        async with engine(tmp_path, grids()) as made:
             assert await made.copies("large") == {"a", "b"}
             assert await made.read("large") == data
             assert (await made.got(get("small", ASKS["SSE-C"])))[1] == body(1000)

@@ -220,6 +220,7 @@ EXAMPLES = {
     "server.workers": "3",
     "server.tls_cert": __file__,
     "server.tls_key": __file__,
+    "server.customer_keys": "true",
     "server.connections": "77",
     "server.requests": "78",
     "server.drain": "79s",
@@ -237,6 +238,7 @@ EXAMPLES = {
     "log.slow": "7s",
     "scrub.interval": "8d",
     "sealing.master_key": "env:KEY",
+    "sealing.kms_keys": "env:KEYS",
 }
 
 
