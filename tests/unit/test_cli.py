@@ -72,7 +72,9 @@ def execute(*arguments: str, environ: dict[str, str] | None = None) -> subproces
 # --- help and version ---
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["status"], ["certify"], ["config"], ["config", "check"]])
+@pytest.mark.parametrize(
+    "command", [[], ["serve"], ["status"], ["certify"], ["unseal"], ["config"], ["config", "check"]]
+)
 def test_help_teaches(command: list[str]) -> None:
     told = call(*command, "--help")
     assert told.exit_code == 0

@@ -220,7 +220,7 @@ EXAMPLES = {
     "server.workers": "3",
     "server.tls_cert": __file__,
     "server.tls_key": __file__,
-    "server.customer_keys": "true",
+    "server.customer_keys": "always",
     "server.connections": "77",
     "server.requests": "78",
     "server.drain": "79s",

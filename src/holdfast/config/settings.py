@@ -82,13 +82,13 @@ class ServerSettings(Value, frozen=True):
     ] = None
     tls_key: Annotated[Path | None, Setting(PATH, "The certificate's private key in PEM, without a passphrase.")] = None
     customer_keys: Annotated[
-        bool | None,
+        str,
         Setting(
-            FLAG,
-            "Whether clients may send keys of their own (SSE-C) over plain http, where everybody on the way can read them; over https they "
-            "always may. Default: only when `listen` is a loopback address. Set it to true behind a proxy that speaks https for this server.",
+            choice("loopback", "always", "never"),
+            "When clients may send keys of their own (SSE-C) over plain http, where everybody on the way can read them; over https they "
+            "always may. `loopback`: when `listen` is a loopback address. `always` is for a server behind a proxy that speaks https.",
         ),
-    ] = None
+    ] = "loopback"
     connections: Annotated[
         int, Setting(count(1, 1_000_000), "Most client connections per worker; those above are told SlowDown.")
     ] = limits.CONNECTIONS
@@ -295,8 +295,9 @@ class Settings(Value, frozen=True):
         """Whether clients may send keys of their own. On loopback nobody is on the way."""
         if self.server.tls_cert is not None:
             return True
-        allowed = self.server.customer_keys
-        return self.server.listen.loopback if allowed is None else allowed
+        return self.server.customer_keys == "always" or (
+            self.server.customer_keys == "loopback" and self.server.listen.loopback
+        )
 
     @property
     def master_key_path(self) -> Path:
