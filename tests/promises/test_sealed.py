@@ -1,6 +1,7 @@
 """Encryption through the store: what lies in spool and grids is ciphertext, and only who may have it opened gets a byte of it."""
 
 import asyncio
+import base64
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import holdfast
 from holdfast.clock import SystemClock
 from holdfast.digests import checksum_text, combine
 from holdfast.errors import S3Error
+from holdfast.events import Teller
 from holdfast.grids.folder import FolderGrid
 from holdfast.grids.memory import MemoryGrid
 from holdfast.limits import AHEAD_BYTES, BLOCK_BYTES, FRAME_BYTES, INLINE_BYTES, PART_BYTES_MIN
@@ -37,7 +40,11 @@ from holdfast.s3 import (
 from holdfast.s3.encryption import BucketEncryption, CustomerKey, SealAsk
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting
 from holdfast.sealing.frames import MAGIC, open_copy
+from holdfast.serve.gateway import Gateway
+from holdfast.testing.rawhttp import RawClient, StillClock, serving
+from holdfast.testing.scene import ACCESS, REGION, SECRET, code_of
 from tests.engine import BUCKET, MASTER, Bytes, Engine, engine, md5
+from tests.hostile.forging import Ask, Sent, by_header, by_query
 from tests.promises.test_ahead import MeteredGrid
 
 Scene = Callable[[Engine], Awaitable[None]]
@@ -522,3 +529,43 @@ def test_objects_of_another_bucket_with_the_same_key_have_other_keys(tmp_path: P
         assert await refused(made.site.vault.key_of(customer, Place("another", "k"), MINE)) == "AccessDenied"
 
     play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("way", [by_header, by_query])
+def test_a_client_s_key_is_refused_where_others_could_read_it(tmp_path: Path, way: Callable[[Ask], Sent]) -> None:
+    start = "x-amz-server-side-encryption-customer-"
+    headers: dict[str, str] = {
+        start + "algorithm": "AES256",
+        start + "key": base64.b64encode(MINE.key).decode(),
+        start + "key-md5": MINE.md5,
+    }
+
+    async def main() -> None:
+        async with engine(tmp_path, [MemoryGrid("a")]) as made:
+            for allowed in (False, True):
+                gateway = Gateway(
+                    made.store,
+                    secret_of={ACCESS: SECRET}.get,
+                    region=REGION,
+                    domain="",
+                    clock=StillClock(),
+                    teller=Teller(),
+                    customer_keys=allowed,
+                )
+                async with serving(gateway.handle) as (_, port):
+                    client = await RawClient.connect(port)
+                    answer = await client.ask(way(Ask("PUT", f"/{BUCKET}/k", headers=headers, body=b"body")).bytes)
+                    assert answer.status == (200 if allowed else 400)
+                    assert allowed or code_of(answer) == "InvalidRequest"
+                    answer = await client.ask(way(Ask("PUT", f"/{BUCKET}/plain", body=b"body")).bytes)
+                    assert answer.status == 200
+                    client.leave()
+            assert (await made.got(get("k", ASKS["SSE-C"])))[1] == b"body"
+
+    asyncio.run(main())
+
+
+def test_only_the_store_asks_for_keys() -> None:
+    package = Path(holdfast.__file__).parent
+    asking = [path for path in package.rglob("*.py") if "site.vault" in path.read_text()]
+    assert [path.relative_to(package).as_posix() for path in asking] == ["store/seals.py"]
