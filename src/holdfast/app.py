@@ -82,14 +82,13 @@ def serve(settings: Settings, credentials: Credentials, *, clock: Clock, announc
         endpoint = Endpoint(_url(doors.s3, "http" if tls is None else "https"), _url(doors.admin, "http"), os.getpid())
 
         def child(number: int) -> int:
-            node = Node(settings, credentials, worker=number, clock=clock)
-
             def ready() -> None:
                 if number == 0 and not endpoint_path(settings.run_path).exists():
                     _write_atomically(endpoint_path(settings.run_path), to_json(endpoint))
                     announce(endpoint)
 
             try:
+                node = Node(settings, credentials, worker=number, clock=clock)
                 return uvloop.run(node.run(doors, tls, ready))
             except ConfigError as trouble:
                 print(f"error: {trouble}", file=sys.stderr)  # noqa: T201 - the log has not begun, or has ended

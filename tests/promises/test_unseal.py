@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from typer.testing import CliRunner, Result
 
 from holdfast.cli.main import app
@@ -118,3 +121,34 @@ def test_without_a_key_that_is_said_and_none_is_made(scene: Scene, tmp_path: Pat
         told = unseal(scene.copy(key), "--bucket", BUCKET, "--key", key, "--data", tmp_path)
         assert told.returncode == 2 and told.stderr.startswith(b"error: ") and missing in told.stderr
         assert b"Traceback" not in told.stderr and not list(tmp_path.iterdir())
+
+
+def test_the_documented_form_is_all_that_another_program_needs(scene: Scene) -> None:
+    """docs/ENCRYPTION.md, "What lies there", followed to the letter, with nothing of ours but the master key."""
+
+    def field(data: bytes, at: int) -> tuple[bytes, int]:
+        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+        return data[at + 2 : end], end
+
+    copy = scene.copy("parts").read_bytes()
+    at = 0
+    plain: list[bytes] = []
+    while at < len(copy):
+        assert copy[at : at + 8] == b"HFSEAL1\n"
+        start, salt = at, copy[at + 10 : at + 42]
+        envelope, at = field(copy, at + 42)
+        assert envelope[0] == 1
+        wrapped, _ = field(envelope, 1)
+        additional = b"\0".join((b"object data key", BUCKET.encode(), b"parts"))
+        data_key = AESGCM(MASTER).decrypt(wrapped[8:20], wrapped[20:], additional)
+        hkdf = HKDF(algorithm=hashes.SHA256(), length=32, salt=salt, info=copy[start:at])
+        cipher = AESGCM(hkdf.derive(data_key))
+        number, last = 0, 0
+        while not last:
+            head = copy[at : at + 4]
+            last = head[0] >> 7
+            size = int.from_bytes(head, "big") & 0x7FFFFFFF
+            plain.append(cipher.decrypt(bytes([last]) + number.to_bytes(11, "big"), copy[at + 4 : at + size], head))
+            at += size
+            number += 1
+    assert b"".join(plain) == b"".join(scene.parts)

@@ -2,7 +2,7 @@
 
 Answers for: what the client said of its body (length, MD5, SHA-256, checksum) is true, or nothing remains of it; and of a body that
 is to be sealed nothing is kept but ciphertext. It commits nothing.
-Invariant: at most two blocks of a body are in memory.
+Invariant: at most two blocks of a body are in memory, and of one that is sealed the ciphertext of a third.
 """
 
 import hashlib
