@@ -92,11 +92,20 @@ TASKS = {
 }
 """Modules that may start a task outside a TaskGroup, and why."""
 ROOM_SIZE = 12
-ROOMS_ALLOWED = {"index": 15, "wire": 15, "wire/documents": 20, "store": 14, "s3": 15, "grids/s3": 13, "cli": 14}
+ROOMS_ALLOWED = {
+    "index": 18,
+    "wire": 17,
+    "wire/documents": 20,
+    "store": 17,
+    "s3": 20,
+    "grids/s3": 13,
+    "cli": 14,
+    "serve": 15,
+}
 """The SQLite engine, S3's many requests and replies, its documents, its side as a client, a command each: each one idea, in small files."""
 MODULE_LINES = 500
-TABLES_ALLOWED = {"limits.py": 700}
-"""A table grows by rows and is not read from its top to its end."""
+LONG_TABLES = {"limits.py": 700}
+"""Modules that are one table and nothing else."""
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "manager", "misc"}
 
 
@@ -223,7 +232,7 @@ def test_a_room_is_small_and_its_modules_have_names() -> None:
 
 def test_no_module_is_a_book() -> None:
     lengths = {name_of(path): len(path.read_text().splitlines()) for path in modules()}
-    assert {name: length for name, length in lengths.items() if length > TABLES_ALLOWED.get(name, MODULE_LINES)} == {}
+    assert {name: length for name, length in lengths.items() if length > LONG_TABLES.get(name, MODULE_LINES)} == {}
 
 
 def test_every_module_says_what_it_answers_for() -> None:

@@ -345,6 +345,7 @@ class Node:
             secret_of=secrets.get,
             region=server.region,
             domain=server.domain,
+            website_domain=server.website_domain,
             clock=self._clock,
             teller=self.teller,
             secure=server.tls_cert is not None,

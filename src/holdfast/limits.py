@@ -29,6 +29,20 @@ PART_NUMBER_MAX: Final = 10_000
 LIST_PAGE: Final = 1000
 """Most keys, parts, uploads or deletions in one request or reply."""
 BUCKETS_PAGE: Final = 10_000
+OBJECT_TAGS: Final = 10
+"""Most tags of a version."""
+BUCKET_TAGS: Final = 50
+"""Most tags of a bucket."""
+TAG_KEY_CHARS: Final = 128
+TAG_VALUE_CHARS: Final = 256
+CORS_RULES: Final = 100
+"""Rules in one CORS configuration."""
+WEBSITE_RULES: Final = 50
+"""Routing rules in one website configuration."""
+NOTIFICATION_ROUTES: Final = 100
+"""Rules in one notification configuration."""
+RULE_ID_CHARS: Final = 255
+"""The id of a rule in a bucket's configuration."""
 PRESIGN_EXPIRY_S: Final = 7 * 24 * 3600
 """Longest validity of a presigned request."""
 CLOCK_SKEW_S: Final = 15 * 60
@@ -72,6 +86,8 @@ HEADER_BYTES: Final = 32 * KIB
 HEADER_COUNT: Final = 200
 XML_BYTES: Final = 2 * MIB
 """An XML body: DeleteObjects of 1,000 keys of 1,024 escaped bytes, or 10,000 parts with checksums."""
+FORM_BYTES: Final = 20 * KIB
+"""The fields of an upload form in front of its file, and what may follow the file."""
 XML_DEPTH: Final = 10
 XML_NODES: Final = 100_000
 CHUNK_LINE_BYTES: Final = 4 * KIB

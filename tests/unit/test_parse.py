@@ -18,7 +18,9 @@ from holdfast.model import (
     Checksum,
     ChecksumType,
     Facts,
+    Marks,
     Presence,
+    Retention,
     Span,
     WriteCondition,
     replace,
@@ -265,8 +267,9 @@ def test_a_checksum_in_a_presigned_query_says_nothing_about_the_body() -> None:
 def test_other_headers_in_a_presigned_query_count_as_headers() -> None:
     value = ask("PUT", f"/photos/a?{SIGNED}&X-Amz-Meta-Colour=red&x-amz-storage-class=GLACIER")
     assert value.facts == Facts(user={"colour": "red"}, storage_class="GLACIER")
-    error = refusal("PUT", f"/photos/a?{SIGNED}&x-amz-tagging=a%3Db")
-    assert (error.code, error.fields) == ("NotImplemented", {"Header": "x-amz-tagging"})
+    assert ask("PUT", f"/photos/a?{SIGNED}&x-amz-tagging=a%3Db").marks == Marks(tags={"a": "b"})
+    error = refusal("PUT", f"/photos/a?{SIGNED}&x-amz-grant-read=a%3Db")
+    assert (error.code, error.fields) == ("NotImplemented", {"Header": "x-amz-grant-read"})
     assert ask("GET", f"/photos/a?{SIGNED}&x-amz-checksum-mode=ENABLED").checksum_mode
 
 
@@ -349,9 +352,6 @@ def test_storage_classes_are_kept_and_unknown_ones_refused() -> None:
     "header",
     [
         "x-amz-server-side-encryption-of-the-future",
-        "x-amz-object-lock-mode",
-        "x-amz-object-lock-retain-until-date",
-        "x-amz-tagging",
         "x-amz-grant-read",
         "x-amz-write-offset-bytes",
         "x-amz-checksum-sha512",
@@ -373,9 +373,22 @@ def test_only_private_acls_are_accepted() -> None:
     assert refusal("PUT", "/photos/a", {"x-amz-acl": "mine"}).code == "InvalidArgument"
 
 
-def test_buckets_with_object_lock_acls_or_bad_names_are_refused() -> None:
-    assert ask("PUT", "/photos", {"x-amz-bucket-object-lock-enabled": "false"}).bucket == "photos"
-    assert refusal("PUT", "/photos", {"x-amz-bucket-object-lock-enabled": "true"}).code == "NotImplemented"
+def test_locks_come_whole_and_well_formed() -> None:
+    mode, until, hold = (f"x-amz-object-lock-{name}" for name in ("mode", "retain-until-date", "legal-hold"))
+    locked: dict[str, str | bytes] = {mode: "GOVERNANCE", until: "2030-01-02T03:04:05.6Z", hold: "ON"}
+    assert ask("PUT", "/photos/a", locked).marks == Marks(retention=Retention("GOVERNANCE", 1893553445600), hold=True)
+    assert ask("PUT", "/photos/a", {hold: "OFF"}).marks == Marks()
+    wrongs: list[dict[str, str]] = [{mode: "GOVERNANCE"}, {until: "2030-01-02"}, {mode: "x", until: "2030-01-02"}]
+    for wrong in [*wrongs, {hold: "on"}]:
+        assert refusal("PUT", "/photos/a", wrong).code == "InvalidArgument"
+    assert refusal("PUT", "/photos/a", {mode: "GOVERNANCE", until: "tomorrow"}).code == "InvalidArgument"
+    assert ask("DELETE", "/photos/a", {"x-amz-bypass-governance-retention": "true"}).bypass
+    assert not ask("DELETE", "/photos/a").bypass
+
+
+def test_buckets_with_acls_or_bad_names_are_refused() -> None:
+    assert not ask("PUT", "/photos", {"x-amz-bucket-object-lock-enabled": "false"}).object_lock
+    assert ask("PUT", "/photos", {"x-amz-bucket-object-lock-enabled": "true"}).object_lock
     assert refusal("PUT", "/photos", {"x-amz-object-ownership": "ObjectWriter"}).code == "NotImplemented"
     assert refusal("PUT", "/Photos").code == "InvalidBucketName"
 

@@ -203,19 +203,19 @@ def test_a_read_tells_how_an_object_is_sealed(seal: Seal, key: CustomerKey | Non
 
 def test_a_write_tells_the_context_too() -> None:
     sealed = Sealed(SealKind.KMS, "key-1", CONTEXT, False)
-    reply = render(make("PUT", "/photos/a"), s3.ObjectPut("e", None, 1, sealed))
+    reply = render(make("PUT", "/photos/a"), s3.ObjectPut("e", None, 1, sealed=sealed))
     assert told(reply) == {SSE: "aws:kms", f"{SSE}-aws-kms-key-id": "key-1", f"{SSE}-context": base64_of(CONTEXT)}
 
 
 @pytest.mark.parametrize(
     "result",
     [
-        s3.ObjectPut("e", None, 1, Sealed(SealKind.S3)),
-        s3.ObjectCopied("e", 0, None, Sealed(SealKind.S3)),
+        s3.ObjectPut("e", None, 1, sealed=Sealed(SealKind.S3)),
+        s3.ObjectCopied("e", 0, None, sealed=Sealed(SealKind.S3)),
         s3.UploadCreated("photos", "a", "u", None, None, Sealed(SealKind.S3)),
         s3.PartUploaded("e", None, Sealed(SealKind.S3)),
         s3.PartCopied("e", 0, None, Sealed(SealKind.S3)),
-        s3.UploadCompleted("photos", "a", "e", None, Sealed(SealKind.S3)),
+        s3.UploadCompleted("photos", "a", "e", None, sealed=Sealed(SealKind.S3)),
     ],
 )
 def test_every_write_tells_how_it_was_sealed(result: object) -> None:

@@ -26,7 +26,7 @@ from holdfast.model import (
     replace,
 )
 from holdfast.s3.settings import SettingGot
-from holdfast.s3.versioning import Versioning
+from holdfast.s3.versioning import VersionEntry, Versioning, VersionsListed, VersionsPage
 from holdfast.wire.parse import encode_token
 from holdfast.wire.render import Reply, render, render_error, render_object
 from holdfast.xml import parse_xml
@@ -210,13 +210,17 @@ def test_deletions_answer_without_a_body() -> None:
 
 def test_deletions_of_many_name_each_key() -> None:
     failed = s3.DeleteFailed("c", "x", "NoSuchVersion", "It <is> not there.")
-    asks = (s3.DeleteAsk(HARD), s3.DeleteAsk("b", "null"))
+    gone = (s3.KeyDeleted(HARD), s3.KeyDeleted("b", "null"), s3.KeyDeleted("d", "", True, "m"))
     arguments = {"Bucket": "photos", "Delete": {"Objects": [{"Key": "a"}]}}
     errors = [{"Key": "c", "VersionId": "x", "Code": "NoSuchVersion", "Message": "It <is> not there."}]
-    loud = answer(s3.ObjectsDeleted(asks, (failed,), False), "delete_objects", **arguments)
-    assert loud["Deleted"] == [{"Key": HARD}, {"Key": "b", "VersionId": "null"}]
+    loud = answer(s3.ObjectsDeleted(gone, (failed,), False), "delete_objects", **arguments)
+    assert loud["Deleted"] == [
+        {"Key": HARD},
+        {"Key": "b", "VersionId": "null"},
+        {"Key": "d", "DeleteMarker": True, "DeleteMarkerVersionId": "m"},
+    ]
     assert loud["Errors"] == errors
-    quiet = answer(s3.ObjectsDeleted(asks, (failed,), True), "delete_objects", **arguments)
+    quiet = answer(s3.ObjectsDeleted(gone, (failed,), True), "delete_objects", **arguments)
     assert "Deleted" not in quiet
     assert quiet["Errors"] == errors
 
@@ -332,8 +336,10 @@ def test_an_unencoded_listing_holds_hard_keys() -> None:
 
 def test_versions_are_listed() -> None:
     ask = s3.ListVersions("photos", delimiter="/", key_marker="0", version_marker="null", limit=1, encode=True)
-    page = s3.Page(((HARD, version()),), (), HARD)
-    reply = answer(s3.ObjectsListed(ask, page, "owner"), "list_object_versions", Bucket="photos")
+    marker = Version(2, 0, "", AT_MS, Facts(), (), 0, version_id="m", marker=True)
+    entries = (VersionEntry(HARD, marker, True, 0), VersionEntry(HARD, version(), False, AT_MS))
+    page = VersionsPage(entries, (), HARD, "null")
+    reply = answer(VersionsListed(ask, page, "owner"), "list_object_versions", Bucket="photos")
     assert reply == {
         "HTTP": 200,
         "Name": "photos",
@@ -346,9 +352,18 @@ def test_versions_are_listed() -> None:
         "VersionIdMarker": "null",
         "NextKeyMarker": HARD,
         "NextVersionIdMarker": "null",
-        "Versions": [{"Key": HARD, "VersionId": "null", "IsLatest": True, **CONTENT, "Owner": OWNER}],
+        "Versions": [{"Key": HARD, "VersionId": "null", "IsLatest": False, **CONTENT, "Owner": OWNER}],
+        "DeleteMarkers": [
+            {
+                "Key": HARD,
+                "VersionId": "m",
+                "IsLatest": True,
+                "LastModified": CONTENT["LastModified"],
+                "Owner": OWNER,
+            }
+        ],
     }
-    prefixed = s3.ObjectsListed(ask, s3.Page((), ("a/",), "a/"), "owner")
+    prefixed = VersionsListed(ask, VersionsPage((), ("a/",), "a/", ""), "owner")
     assert "NextVersionIdMarker" not in answer(prefixed, "list_object_versions", Bucket="photos")
 
 

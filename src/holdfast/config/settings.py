@@ -72,6 +72,14 @@ class ServerSettings(Value, frozen=True):
     domain: Annotated[
         str, Setting(DOMAIN, "Domain below which the first label of the host name is a bucket. Empty: path-style only.")
     ] = ""
+    website_domain: Annotated[
+        str,
+        Setting(
+            DOMAIN,
+            "Domain below which the first label of the host name is a bucket that is served as a static website, to "
+            "anybody whom its policy lets read. Empty: no websites.",
+        ),
+    ] = ""
     region: Annotated[str, Setting(REGION, "The region that clients sign for and that buckets are in.")] = "us-east-1"
     workers: Annotated[
         int,

@@ -41,7 +41,12 @@ class SettingGot(Value, frozen=True):
 
 
 class SettingPut(Value, frozen=True):
-    pass
+    name: str
+
+
+def value_of(got: SettingGot, kind: type[V]) -> V | None:
+    """The value that was got, None when it is not set."""
+    return None if got.data is None else _unpacked(got.data, kind)
 
 
 def setting(bucket: Bucket, name: str, kind: type[V]) -> V | None:

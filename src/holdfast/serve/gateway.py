@@ -10,7 +10,7 @@ import asyncio
 import base64
 import errno
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from holdfast import s3
@@ -21,14 +21,26 @@ from holdfast.events import RequestEnded, Teller
 from holdfast.index.interface import CommitUnknown
 from holdfast.limits import PATIENCE_S, XML_BYTES
 from holdfast.model import replace
-from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting
-from holdfast.serve.bodies import body_of, read_whole
+from holdfast.s3.cors import Preflight
+from holdfast.s3.locks import GetLegalHold, GetRetention, PutLegalHold, PutRetention
+from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, value_of
+from holdfast.s3.tagging import DeleteObjectTagging, GetObjectTagging, PutObjectTagging
+from holdfast.s3.website import Website
+from holdfast.serve.bodies import body_of, close, read_whole
 from holdfast.serve.exchange import ClientGone, Exchange
+from holdfast.serve.forms import read_form
+from holdfast.serve.website import Shown, visit
+from holdfast.wire.browser.cors import actual, sharing_headers
+from holdfast.wire.browser.form import form_key, posted, put_request, wish_of, with_tags
+from holdfast.wire.browser.multipart import is_form
+from holdfast.wire.browser.policy import check_form, read_policy
+from holdfast.wire.browser.signed import authenticate_form
+from holdfast.wire.browser.website import error_page
 from holdfast.wire.operations import BodyKind, Operation, route
 from holdfast.wire.parse_sealing import brings_key, insecure
 from holdfast.wire.render import XML_TYPE, Reply, render, render_error, render_object
 from holdfast.wire.request import Request, parse_request
-from holdfast.wire.sigv4 import Payload, Signed, authenticate
+from holdfast.wire.sigv4 import ANYBODY, Payload, Signed, authenticate
 from holdfast.xml import DECLARATION
 
 Method = Callable[..., Coroutine[Any, Any, Any]]
@@ -42,6 +54,14 @@ METHODS: Final[Mapping[type, str]] = {
     GetSetting: "get_setting",
     PutSetting: "put_setting",
     DeleteSetting: "delete_setting",
+    GetRetention: "get_retention",
+    PutRetention: "put_retention",
+    GetLegalHold: "get_legal_hold",
+    PutLegalHold: "put_legal_hold",
+    Preflight: "preflight",
+    GetObjectTagging: "get_object_tagging",
+    PutObjectTagging: "put_object_tagging",
+    DeleteObjectTagging: "delete_object_tagging",
     s3.PutObject: "put_object",
     s3.GetObject: "get_object",
     s3.DeleteObject: "delete_object",
@@ -67,7 +87,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 class _Call:
     """What becomes known of a request while it is served; the event at its end says it."""
 
-    __slots__ = ("access_key", "code", "detail", "id", "operation", "request", "status")
+    __slots__ = ("access_key", "code", "detail", "id", "operation", "request", "status", "told")
 
     def __init__(self, identifier: str) -> None:
         self.id = identifier
@@ -78,13 +98,16 @@ class _Call:
         self.detail = ""
         self.status = 0
         """When it differs from that of the reply."""
+        self.told: list[tuple[str, str]] = []
+        """Headers for the browser that every reply to it has."""
 
 
 class Gateway:
     """Serves exchanges from a store.
 
     `store` has the methods of METHODS. `secret_of` gives the secret of an access key, or None. `domain` is that of
-    virtual-host style, or empty. `secure` says that clients come by TLS, `customer_keys` that they may bring keys of SSE-C.
+    virtual-host style, `website_domain` that of static websites, or empty. `secure` says that clients come by TLS,
+    `customer_keys` that they may bring keys of SSE-C.
     """
 
     def __init__(
@@ -99,7 +122,9 @@ class Gateway:
         secure: bool = False,
         customer_keys: bool = True,
         patience_s: float = PATIENCE_S,
+        website_domain: str = "",
     ) -> None:
+        self._website_domain = website_domain
         self._patience_s = patience_s
         self._secure = secure
         self._customer_keys = customer_keys
@@ -133,16 +158,29 @@ class Gateway:
     async def _serve(self, exchange: Exchange, call: _Call) -> None:
         if exchange.fault is not None:
             raise exchange.fault
-        call.request = request = parse_request(exchange.method, exchange.target, exchange.headers, domain=self._domain)
+        call.request = request = parse_request(
+            exchange.method, exchange.target, exchange.headers, domain=self._domain, website=self._website_domain
+        )
+        if "origin" in request.headers:
+            call.told = await self._shared(request)
+        if request.website and request.method != "OPTIONS":
+            await self._visit(exchange, call, request)
+            return
+        operation = None
         try:
             operation = route(request)
             call.operation = operation.name
         finally:
             # Whoever may not ask hears that and nothing else: its error goes before one of the route.
-            signed = authenticate(request, secret_of=self._secret_of, region=self._region, now_ms=self._clock.now_ms())
-        call.access_key = signed.access_key
-        if not self._customer_keys and brings_key(request):
-            raise insecure()
+            if operation is None or not operation.unsigned:
+                signed = self._authenticate(request)
+                call.access_key = signed.access_key
+            else:
+                signed = ANYBODY
+        self._check_key(request)
+        if operation.body is BodyKind.FORM:
+            await self._post(exchange, call, request, operation)
+            return
         if operation.lengthy and not exchange.legacy:
             result, ask = await self._run_patiently(exchange, call, operation, signed)
         else:
@@ -151,6 +189,63 @@ class Gateway:
             await self._send_object(exchange, call, ask, result)
         else:
             self._send(exchange, call, render(request, result, secure=self._secure))
+
+    def _authenticate(self, request: Request) -> Signed:
+        return authenticate(request, secret_of=self._secret_of, region=self._region, now_ms=self._clock.now_ms())
+
+    def _check_key(self, request: Request) -> None:
+        """Raises InvalidRequest when the client brings a key of its own where others could read it."""
+        if not self._customer_keys and brings_key(request):
+            raise insecure()
+
+    async def _shared(self, request: Request) -> list[tuple[str, str]]:
+        """The headers that tell a browser whether its page may see the reply, whatever that will be."""
+        ask = actual(request)
+        if ask is None:
+            return []
+        try:
+            return sharing_headers(await self._methods[Preflight](ask))
+        except S3Error:
+            return []  # There is no such bucket: the request itself will hear that.
+
+    async def _post(self, exchange: Exchange, call: _Call, request: Request, operation: Operation) -> None:
+        """PostObject: who sends it, and what it asks for, is in the form."""
+        assert operation.parse is not None
+        if not is_form(request.headers.get("content-type", "")):
+            self._authenticate(request)
+            condition = {"Condition": "Bucket POST must be of the enclosure-type multipart/form-data"}
+            raise S3Error("PreconditionFailed", fields=condition)
+        form = await read_form(exchange, request)
+        fields, now_ms = form.fields, self._clock.now_ms()
+        signed = authenticate_form(fields, secret_of=self._secret_of, region=self._region, now_ms=now_ms)
+        if signed is None:
+            raise S3Error("AccessDenied", detail="anonymous")
+        call.access_key = signed.access_key
+        request.key = key = form_key(fields, form.filename)
+        policy = read_policy(fields["policy"])
+        check_form(policy, {**fields, "key": key}, bucket=request.bucket, now_ms=now_ms)
+        form.hold_to(policy.least_bytes, policy.most_bytes)
+        meant = put_request(request, fields, key)
+        self._check_key(meant)
+        ask = with_tags(operation.parse(meant), fields)
+        put = await self._methods[type(ask)](ask, form)
+        self._send(exchange, call, posted(wish_of(fields), put, key, request, secure=self._secure))
+
+    async def _visit(self, exchange: Exchange, call: _Call, request: Request) -> None:
+        """A visit of a static website, which anybody may try."""
+        call.operation = "VisitWebsite"
+        site = value_of(await self._methods[GetSetting](GetSetting(request.bucket, "website")), Website)
+        if site is None:
+            raise S3Error("NoSuchWebsiteConfiguration", fields={"BucketName": request.bucket})
+
+        async def read(wanted: Request) -> tuple[s3.ObjectGot, s3.GetObject]:
+            return await self._run(exchange, wanted, route(wanted), self._authenticate(wanted))
+
+        seen = await visit(site, request, read, secure=self._secure)
+        if isinstance(seen, Shown):
+            await self._send_object(exchange, call, seen.ask, seen.got, seen.status)
+        else:
+            self._send(exchange, call, seen)
 
     async def _run_patiently(
         self, exchange: Exchange, call: _Call, operation: Operation, signed: Signed
@@ -174,9 +269,7 @@ class Gateway:
         else:
             exchange.reply(reply.status, self._headers(call, reply), reply.body)
 
-    async def _run(
-        self, exchange: Exchange, request: Request, operation: Operation, signed: Signed
-    ) -> tuple[object, Any]:
+    async def _run(self, exchange: Exchange, request: Request, operation: Operation, signed: Signed) -> tuple[Any, Any]:
         """The result of the operation and the request that it answers."""
         assert operation.parse is not None, "route gives only operations that are implemented"
         ask = operation.parse(request)
@@ -198,11 +291,14 @@ class Gateway:
             ask = operation.fill(ask, data)
         return await method(ask), ask
 
-    async def _send_object(self, exchange: Exchange, call: _Call, ask: s3.GetObject, got: s3.ObjectGot) -> None:
-        """Send an object, or its head. What fails after the first byte breaks the connection."""
+    async def _send_object(
+        self, exchange: Exchange, call: _Call, ask: s3.GetObject, got: s3.ObjectGot, status: int = 0
+    ) -> None:
+        """Send an object, or its head, with its own status or another. What fails after the first byte breaks the connection."""
         stream = got.stream
         try:
             reply = render_object(ask, got)
+            reply.status = status or reply.status
             headers = self._headers(call, reply)
             if ask.head or stream is None:
                 if ask.head:
@@ -219,13 +315,14 @@ class Gateway:
             if not exchange.finished:
                 raise S3Error("InternalError", detail=f"{exchange.sent} of {reply.length} bytes came from the store")
         finally:
-            if stream is not None:
-                await _close(stream)
+            await close(stream)
 
     def _headers(self, call: _Call, reply: Reply) -> list[tuple[str, str]]:
         headers = reply.headers
         headers.append(("x-amz-request-id", call.id))
         headers.append(("x-amz-id-2", self._host_id))
+        if call.told:
+            headers += call.told
         return headers
 
     def _fail(self, exchange: Exchange, call: _Call, error: S3Error) -> None:
@@ -237,9 +334,11 @@ class Gateway:
             exchange.break_off()
             return
         path = _path(exchange, call.request)
-        reply = render_error(
-            error, request_id=call.id, host_id=self._host_id, resource=path, head=exchange.method == "HEAD"
-        )
+        head = exchange.method == "HEAD"
+        if call.request is not None and call.request.website:
+            reply = error_page(error, request_id=call.id, host_id=self._host_id, head=head)
+        else:
+            reply = render_error(error, request_id=call.id, host_id=self._host_id, resource=path, head=head)
         self._send(exchange, call, reply)
 
     def _tell(self, exchange: Exchange, call: _Call, began_s: float) -> None:
@@ -269,13 +368,6 @@ def _path(exchange: Exchange, request: Request | None) -> str:
     if request is not None:
         return request.path
     return exchange.target.partition(b"?")[0].decode("latin-1") if exchange.target[:1] == b"/" else ""
-
-
-async def _close(stream: AsyncIterator[bytes]) -> None:
-    """Let a generator give back what it holds."""
-    close = getattr(stream, "aclose", None)
-    if close is not None:
-        await close()
 
 
 def _answer_for(trouble: Exception) -> S3Error:

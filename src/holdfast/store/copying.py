@@ -13,6 +13,8 @@ from holdfast.limits import PUT_BYTES
 from holdfast.model import Checksum, Facts, Place, Span, Version, replace
 from holdfast.s3 import CopyObject, CopySource, Expected, ObjectCopied
 from holdfast.s3.encryption import sealed
+from holdfast.s3.versioning import NULL
+from holdfast.store.locks import marks_with_default
 from holdfast.store.plan import check_copy
 from holdfast.store.read import current, layout_of, read_plain
 from holdfast.store.receive import Received, receive
@@ -44,7 +46,13 @@ class StoredBody:
 async def copy_source(site: Site, source: CopySource) -> tuple[Version, bytes | None]:
     """The version that a copy source names, and its data key if it is sealed. Raises NoSuchKey and the like, PreconditionFailed, and
     what `key_of` raises."""
-    version = await current(site, source.bucket, source.key, source.version_id)
+    try:
+        version = await current(site, source.bucket, source.key, source.version_id)
+    except S3Error as answer:
+        if answer.code != "MethodNotAllowed":
+            raise
+        message = "The source of a copy request may not specifically refer to a delete marker by version id."
+        raise S3Error("InvalidRequest", message) from answer
     key = None
     if version.facts.seal is not None or source.customer is not None:
         key = await key_of(site, Place(source.bucket, source.key), version, source.customer)
@@ -69,7 +77,7 @@ async def receive_copy(
             f"The specified copy source is larger than the maximum allowable size for a copy source: {PUT_BYTES}",
         )
     version, key = found
-    place = Place(source.bucket, source.key)
+    place = Place(source.bucket, version.home or source.key)
     stream = read_plain(site, place, version, await layout_of(site, version), span, key)
     return await receive(site, StoredBody(stream, span.size), expected, inline=inline, sealing=sealing)
 
@@ -91,13 +99,16 @@ async def copy_object(site: Site, ask: CopyObject) -> ObjectCopied:
     received = await receive_copy(site, ask.source, (version, key), whole, expected, sealing=sealing)
     facts = facts_with(facts, received)
     marks = ask.marks if ask.replace_tags else replace(ask.marks, tags=version.marks.tags)
-    modified_ms = await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, marks=marks)
+    marks = marks_with_default(bucket, marks, site.clock.now_ms())
+    modified_ms, version_id = await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, marks=marks)
+    source_id = version.version_id if version.version_id != NULL or ask.source.version_id else ""
     told = None if seal is None else sealed(received.seal, seal.customer)
-    return ObjectCopied(received.etag, modified_ms, facts.checksum, told)
+    return ObjectCopied(received.etag, modified_ms, facts.checksum, version_id, source_id, told)
 
 
 def _facts(ask: CopyObject, version: Version) -> Facts:
-    same = (ask.bucket, ask.key) == (ask.source.bucket, ask.source.key)
+    # A version that is not current is brought back so.
+    same = (ask.bucket, ask.key) == (ask.source.bucket, ask.source.key) and not version.home
     if ask.replace:
         return ask.facts
     redirect = "x-amz-website-redirect-location"

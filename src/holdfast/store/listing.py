@@ -13,6 +13,7 @@ from holdfast.s3 import (
     UploadsListed,
     UploadsPage,
 )
+from holdfast.s3.versioning import VersionsListed, VersionsPage
 
 
 async def list_objects(site: Site, ask: ListObjects, owner: str) -> ObjectsListed:
@@ -26,15 +27,20 @@ async def list_objects(site: Site, ask: ListObjects, owner: str) -> ObjectsListe
     return ObjectsListed(ask, page, owner)
 
 
-async def list_versions(site: Site, ask: ListVersions, owner: str) -> ObjectsListed:
-    """A page of versions: in a bucket without versioning each object is its only version, `null`."""
+async def list_versions(site: Site, ask: ListVersions, owner: str) -> VersionsListed:
+    """A page of versions: in a bucket that never kept any each object is its only version, `null`."""
     if not ask.limit:
         await site.index.bucket(ask.bucket)
-        return ObjectsListed(ask, Page((), (), ""), owner)
-    page = await site.index.scan(
-        ask.bucket, prefix=ask.prefix, delimiter=ask.delimiter, after=ask.key_marker, limit=ask.limit
+        return VersionsListed(ask, VersionsPage((), (), "", ""), owner)
+    page = await site.index.scan_versions(
+        ask.bucket,
+        prefix=ask.prefix,
+        delimiter=ask.delimiter,
+        key_marker=ask.key_marker,
+        version_marker=ask.version_marker,
+        limit=ask.limit,
     )
-    return ObjectsListed(ask, page, owner)
+    return VersionsListed(ask, page, owner)
 
 
 async def list_uploads(site: Site, ask: ListMultipartUploads, owner: str) -> UploadsListed:

@@ -34,7 +34,9 @@ from holdfast.s3 import (
     UploadPartCopy,
 )
 from holdfast.s3.encryption import sealed
+from holdfast.s3.versioning import NULL
 from holdfast.store.copying import copy_source, receive_copy
+from holdfast.store.locks import marks_with_default
 from holdfast.store.receive import Received, receive
 from holdfast.store.seals import begin_seal, part_sealing, wanted
 from holdfast.store.write import acknowledge_again, check_outage, commit
@@ -44,13 +46,15 @@ async def create_upload(site: Site, ask: CreateMultipartUpload) -> UploadCreated
     """Begin an upload. If it is to be sealed, all its parts are under one data key."""
     policy = site.redundancy(ask.bucket)
     check_holdable(site, policy, bucket=ask.bucket, key=ask.key, facts=ask.facts)
+    bucket = await site.index.bucket(ask.bucket)
     facts, told = ask.facts, None
-    seal = wanted(await site.index.bucket(ask.bucket), policy, ask.seal)
+    seal = wanted(bucket, policy, ask.seal)
     if seal is not None:
         facts = replace(facts, seal=(await begin_seal(site, Place(ask.bucket, ask.key), seal))[0])
         told = sealed(facts.seal, seal.customer)
-    upload_id = site.clock.token(24).hex()
-    upload = Upload(ask.bucket, ask.key, upload_id, site.clock.now_ms(), facts, ask.algorithm, ask.kind, ask.marks)
+    upload_id, now_ms = site.clock.token(24).hex(), site.clock.now_ms()
+    marks = marks_with_default(bucket, ask.marks, now_ms)
+    upload = Upload(ask.bucket, ask.key, upload_id, now_ms, facts, ask.algorithm, ask.kind, marks)
     await site.index.create_upload(upload)
     return UploadCreated(ask.bucket, ask.key, upload_id, ask.algorithm, ask.kind, told)
 
@@ -151,10 +155,10 @@ async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCom
         marks=upload.marks,
     )
     try:
-        await commit(site, version, ask.upload_id)
+        written = await commit(site, version, ask.upload_id)
     except S3Error as missing:
         return await _completed_before(site, ask, missing)
-    return UploadCompleted(ask.bucket, ask.key, etag, checksum, sealed(seal))
+    return UploadCompleted(ask.bucket, ask.key, etag, checksum, written.version_id, sealed(seal))
 
 
 async def _completed_before(site: Site, ask: CompleteMultipartUpload, missing: S3Error) -> UploadCompleted:
@@ -162,8 +166,9 @@ async def _completed_before(site: Site, ask: CompleteMultipartUpload, missing: S
         version = await site.index.get(ask.bucket, ask.key)
         if version is not None and version.facts.upload_id == ask.upload_id:
             await acknowledge_again(site, ask.bucket, ask.key, version)
+            version_id = version.version_id if version.version_id != NULL else ""
             told = sealed(version.facts.seal)
-            return UploadCompleted(ask.bucket, ask.key, version.etag, version.facts.checksum, told)
+            return UploadCompleted(ask.bucket, ask.key, version.etag, version.facts.checksum, version_id, told)
     raise missing
 
 

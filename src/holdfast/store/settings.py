@@ -11,20 +11,30 @@ from holdfast.copies.site import Site
 from holdfast.errors import S3Error
 from holdfast.model import Bucket, pack
 from holdfast.s3 import Done
+from holdfast.s3.cors import Cors, Preflight, Shared, share
 from holdfast.s3.encryption import BY_POLICY
-from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut
-from holdfast.s3.versioning import Versioning
+from holdfast.s3.logging import Logging
+from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut, setting
+from holdfast.store.locks import check_lock, check_versioning
 from holdfast.store.seals import ENCRYPTION
 
 Rule = Callable[[Site, Bucket, Any], Awaitable[None]]
 """Raises S3Error when this value (None: its deletion) may not be set."""
 
 
-async def _check_versioning(site: Site, bucket: Bucket, value: Versioning) -> None:
-    raise S3Error("NotImplemented", "Versioning is not implemented.")
+async def _check_logging(site: Site, bucket: Bucket, value: Logging) -> None:
+    if value.target:
+        try:
+            await site.index.bucket(value.target)
+        except S3Error as missing:
+            raise S3Error("InvalidTargetBucketForLogging", fields={"TargetBucket": value.target}) from missing
 
 
-RULES: Mapping[str, Rule] = {"versioning": _check_versioning}
+RULES: Mapping[str, Rule] = {
+    "versioning": check_versioning,
+    "object-lock": check_lock,
+    "logging": _check_logging,
+}
 
 
 async def get_setting(site: Site, ask: GetSetting) -> SettingGot:
@@ -40,7 +50,7 @@ async def put_setting(site: Site, ask: PutSetting) -> SettingPut:
     """Set it. Raises NoSuchBucket and what its rule raises."""
     await _check(site, ask.bucket, ask.name, ask.value)
     await site.index.configure(ask.bucket, ask.name, pack(ask.value))
-    return SettingPut()
+    return SettingPut(ask.name)
 
 
 async def delete_setting(site: Site, ask: DeleteSetting) -> Done:
@@ -50,8 +60,14 @@ async def delete_setting(site: Site, ask: DeleteSetting) -> Done:
     return Done()
 
 
-async def _check(site: Site, name: str, setting: str, value: Any) -> None:
+async def preflight(site: Site, ask: Preflight) -> Shared:
+    """What a bucket's rules say to a page of another origin. Raises NoSuchBucket."""
+    cors = setting(await site.index.bucket(ask.bucket), "cors", Cors)
+    return Shared(False) if cors is None else Shared(True, share(cors, ask.origin, ask.method, ask.headers))
+
+
+async def _check(site: Site, name: str, marker: str, value: Any) -> None:
     bucket = await site.index.bucket(name)
-    rule = RULES.get(setting)
+    rule = RULES.get(marker)
     if rule is not None:
         await rule(site, bucket, value)

@@ -6,8 +6,27 @@ It only joins: each method hands a typed request to the module that answers for 
 
 from holdfast import s3
 from holdfast.copies.site import Site
+from holdfast.s3.cors import Preflight, Shared
+from holdfast.s3.locks import (
+    GetLegalHold,
+    GetRetention,
+    LegalHoldGot,
+    LockPut,
+    PutLegalHold,
+    PutRetention,
+    RetentionGot,
+)
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut
-from holdfast.store import buckets, copying, delete, listing, multipart, read, settings, write
+from holdfast.s3.tagging import (
+    DeleteObjectTagging,
+    GetObjectTagging,
+    ObjectTags,
+    PutObjectTagging,
+    TagsDeleted,
+    TagsPut,
+)
+from holdfast.s3.versioning import VersionsListed
+from holdfast.store import buckets, copying, delete, listing, locks, multipart, read, settings, tagging, write
 
 
 class Store:
@@ -42,6 +61,9 @@ class Store:
     async def delete_setting(self, ask: DeleteSetting) -> s3.Done:
         return await settings.delete_setting(self._site, ask)
 
+    async def preflight(self, ask: Preflight) -> Shared:
+        return await settings.preflight(self._site, ask)
+
     async def put_object(self, ask: s3.PutObject, body: s3.Body) -> s3.ObjectPut:
         return await write.put_object(self._site, ask, body)
 
@@ -50,6 +72,15 @@ class Store:
 
     async def get_object_attributes(self, ask: s3.GetObjectAttributes) -> s3.ObjectAttributes:
         return await read.get_object_attributes(self._site, ask)
+
+    async def get_object_tagging(self, ask: GetObjectTagging) -> ObjectTags:
+        return await tagging.get_tags(self._site, ask)
+
+    async def put_object_tagging(self, ask: PutObjectTagging) -> TagsPut:
+        return await tagging.put_tags(self._site, ask)
+
+    async def delete_object_tagging(self, ask: DeleteObjectTagging) -> TagsDeleted:
+        return await tagging.delete_tags(self._site, ask)
 
     async def copy_object(self, ask: s3.CopyObject) -> s3.ObjectCopied:
         return await copying.copy_object(self._site, ask)
@@ -63,7 +94,19 @@ class Store:
     async def list_objects(self, ask: s3.ListObjects) -> s3.ObjectsListed:
         return await listing.list_objects(self._site, ask, self._owner)
 
-    async def list_versions(self, ask: s3.ListVersions) -> s3.ObjectsListed:
+    async def get_retention(self, ask: GetRetention) -> RetentionGot:
+        return await locks.get_retention(self._site, ask)
+
+    async def put_retention(self, ask: PutRetention) -> LockPut:
+        return await locks.put_retention(self._site, ask)
+
+    async def get_legal_hold(self, ask: GetLegalHold) -> LegalHoldGot:
+        return await locks.get_legal_hold(self._site, ask)
+
+    async def put_legal_hold(self, ask: PutLegalHold) -> LockPut:
+        return await locks.put_legal_hold(self._site, ask)
+
+    async def list_versions(self, ask: s3.ListVersions) -> VersionsListed:
         return await listing.list_versions(self._site, ask, self._owner)
 
     async def create_multipart_upload(self, ask: s3.CreateMultipartUpload) -> s3.UploadCreated:

@@ -15,6 +15,7 @@ from holdfast.s3 import Body, ObjectPut, PutObject
 from holdfast.s3.encryption import sealed
 from holdfast.store.acknowledge import Acknowledgement, candidates_of, outage
 from holdfast.store.ahead import Ahead, staging_ahead
+from holdfast.store.locks import marks_with_default
 from holdfast.store.receive import Received, receive
 from holdfast.store.seals import begin_sealing, wanted
 
@@ -30,9 +31,12 @@ async def put_object(site: Site, ask: PutObject, body: Body) -> ObjectPut:
     async with staging_ahead(site, ask, policy, size) as ahead:
         received = await receive(site, body, ask.expected, ahead=ahead, sealing=sealing)
         facts = facts_with(ask.facts, received)
-        await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, ahead, marks=ask.marks)
+        marks = ask.marks
+        if bucket.settings or marks is not UNMARKED:
+            marks = marks_with_default(bucket, marks, site.clock.now_ms())
+        _, version_id = await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, ahead, marks=marks)
     told = None if seal is None else sealed(received.seal, seal.customer)
-    return ObjectPut(received.etag, received.checksum, received.plain_size, told)
+    return ObjectPut(received.etag, received.checksum, received.plain_size, version_id, told)
 
 
 def facts_with(facts: Facts, received: Received) -> Facts:
@@ -52,8 +56,8 @@ async def commit_body(
     ahead: Ahead | None = None,
     *,
     marks: Marks = UNMARKED,
-) -> int:
-    """Commit a received body as the current version; returns its modification time (ms)."""
+) -> tuple[int, str]:
+    """Commit a received body as the current version; returns its modification time (ms) and its version id."""
     now_ms = site.clock.now_ms() if ahead is None else ahead.label.modified_ms
     if received.inline is not None:
         version = NewVersion(
@@ -67,8 +71,7 @@ async def commit_body(
             layout=Layout((received.part(1, now_ms),), multipart=False), spool=(received.file,), condition=condition,
             seq=ahead.label.seq if ahead is not None else 0, marks=marks,
         )  # fmt: skip
-    await commit(site, version, ahead=ahead)
-    return now_ms
+    return now_ms, (await commit(site, version, ahead=ahead)).version_id
 
 
 def check_outage(site: Site, bucket: str) -> Redundancy:

@@ -50,10 +50,9 @@ SEALING_HEADERS = frozenset(
 _REFUSED_PREFIXES = (
     "x-amz-server-side-encryption",
     "x-amz-copy-source-server-side-encryption",
-    "x-amz-object-lock-",
     "x-amz-grant-",
 )
-_REFUSED = frozenset({"x-amz-tagging", "x-amz-write-offset-bytes"})
+_REFUSED = frozenset({"x-amz-write-offset-bytes"})
 """Headers that ask for what is not implemented, unless they are empty."""
 _CANNED_ACLS = frozenset(
     {

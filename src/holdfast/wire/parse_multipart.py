@@ -26,8 +26,10 @@ from holdfast.wire.parse import (
     verify,
     write_condition,
 )
+from holdfast.wire.parse_locks import with_locks
 from holdfast.wire.parse_objects import copy_source, facts_of
 from holdfast.wire.parse_sealing import customer_key, seal_ask
+from holdfast.wire.parse_tags import tagged
 from holdfast.wire.request import Request
 from holdfast.xml import Element, malformed, parse_xml
 
@@ -43,6 +45,7 @@ def create_upload(request: Request) -> s3.CreateMultipartUpload:
     headers = headers_of(request)
     refuse_conditions(headers)
     facts, seal = facts_of(headers), seal_ask(headers)
+    marks = with_locks(tagged(headers), headers)
     name = headers.get("x-amz-checksum-algorithm") or headers.get("x-amz-sdk-checksum-algorithm")
     kind = checksum_type(headers)
     if not name:
@@ -51,7 +54,7 @@ def create_upload(request: Request) -> s3.CreateMultipartUpload:
                 "InvalidRequest",
                 "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
             )
-        return s3.CreateMultipartUpload(request.bucket, request.key, facts, seal=seal)
+        return s3.CreateMultipartUpload(request.bucket, request.key, facts, marks=marks, seal=seal)
     chosen = algorithm("x-amz-checksum-algorithm", name)
     fitting = _ONLY.get(chosen)
     if kind is not None and fitting not in (None, kind):
@@ -60,7 +63,7 @@ def create_upload(request: Request) -> s3.CreateMultipartUpload:
             f"The {kind.value} checksum type cannot be used with the {chosen.value.lower()} checksum algorithm.",
         )
     return s3.CreateMultipartUpload(
-        request.bucket, request.key, facts, chosen, kind or fitting or ChecksumType.COMPOSITE, seal=seal
+        request.bucket, request.key, facts, chosen, kind or fitting or ChecksumType.COMPOSITE, marks, seal
     )
 
 

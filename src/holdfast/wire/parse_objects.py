@@ -31,7 +31,9 @@ from holdfast.wire.parse import (
     version_id,
     write_condition,
 )
+from holdfast.wire.parse_locks import bypasses, with_locks
 from holdfast.wire.parse_sealing import customer_key, reading_key, seal_ask
+from holdfast.wire.parse_tags import tagged
 from holdfast.wire.request import Request
 from holdfast.xml import Element, malformed, parse_xml
 
@@ -54,6 +56,7 @@ STORAGE_CLASSES = frozenset(
 )
 """Accepted, kept and reported; they change nothing about how the object is kept."""
 
+_REDIRECT = "x-amz-website-redirect-location"
 _SYSTEM_HEADERS = frozenset(
     {
         "content-type",
@@ -62,7 +65,7 @@ _SYSTEM_HEADERS = frozenset(
         "content-encoding",
         "content-language",
         "expires",
-        "x-amz-website-redirect-location",
+        _REDIRECT,
     }
 )
 _META = "x-amz-meta-"
@@ -94,6 +97,8 @@ def facts_of(headers: Mapping[str, str]) -> Facts:
                 user[name[len(_META) :]] = safe(name, value)
                 continue
             check_header(name, value)
+            if name == _REDIRECT and not value.startswith(("/", "http://", "https://")):
+                raise S3Error("InvalidRedirectLocation", fields={"RedirectLocation": value})
         if name in _SYSTEM_HEADERS:
             system[name] = safe(name, value)
     if user:
@@ -128,7 +133,8 @@ def put_object(request: Request) -> s3.PutObject:
         facts_of(headers),
         expected(headers),
         write_condition(headers),
-        seal=seal_ask(headers),
+        with_locks(tagged(headers), headers),
+        seal_ask(headers),
     )
 
 
@@ -176,7 +182,9 @@ def delete_object(request: Request) -> s3.DeleteObject:
             raise refused_header(name)
     if "if-none-match" in headers:
         raise refused_header("if-none-match")
-    return s3.DeleteObject(request.bucket, request.key, version_id(request.query), write_condition(headers))
+    return s3.DeleteObject(
+        request.bucket, request.key, version_id(request.query), write_condition(headers), bypasses(headers)
+    )
 
 
 def get_object_attributes(request: Request) -> s3.GetObjectAttributes:
@@ -237,7 +245,9 @@ def copy_object(request: Request) -> s3.CopyObject:
         facts_of(headers),
         algorithm("x-amz-checksum-algorithm", wanted) if wanted else None,
         write_condition(headers),
-        seal=seal_ask(headers),
+        with_locks(tagged(headers), headers),
+        tagging == "REPLACE",
+        seal_ask(headers),
     )
 
 
@@ -248,21 +258,21 @@ def delete_objects(request: Request) -> s3.DeleteObjects:
     """The keys are in the body, for `fill_deletes`."""
     headers = headers_of(request)
     check_headers(headers)
-    return s3.DeleteObjects(request.bucket, expected=expected_of_xml(headers))
+    return s3.DeleteObjects(request.bucket, expected=expected_of_xml(headers), bypass=bypasses(headers))
 
 
 def fill_deletes(ask: s3.DeleteObjects, body: bytes) -> s3.DeleteObjects:
     """The request with the keys of its body, which must be what the headers said of it."""
     verify(ask.expected, body)
     root = parse_xml(body, "Delete")
-    asks = tuple(_delete_ask(child) for child in root.all("Object"))
+    asks = tuple(_delete_ask(child, ask.bypass) for child in root.all("Object"))
     if not 1 <= len(asks) <= LIST_PAGE:
         raise malformed(f"{len(asks)} keys to delete")
     quiet = (root.get("Quiet") or "").strip().lower() == "true"
     return replace(ask, asks=asks, quiet=quiet)
 
 
-def _delete_ask(item: Element) -> s3.DeleteAsk:
+def _delete_ask(item: Element, bypass: bool) -> s3.DeleteAsk:
     key = item.get("Key")
     if not key:
         raise malformed("an Object without a Key")
@@ -271,4 +281,4 @@ def _delete_ask(item: Element) -> s3.DeleteAsk:
             message = f"The element {name} asks for functionality that is not implemented."
             raise S3Error("NotImplemented", message, fields={"Element": name})
     etag = item.get("ETag")
-    return s3.DeleteAsk(key, item.get("VersionId") or "", match_condition(etag) if etag else ALWAYS)
+    return s3.DeleteAsk(key, item.get("VersionId") or "", match_condition(etag) if etag else ALWAYS, bypass)

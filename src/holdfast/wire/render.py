@@ -10,12 +10,19 @@ from typing import Any
 
 from holdfast import s3
 from holdfast.errors import S3Error
-from holdfast.model import Checksum, ChecksumType
+from holdfast.model import UNMARKED, Checksum, ChecksumType, Marks
+from holdfast.s3.cors import Shared
 from holdfast.s3.encryption import sealed
+from holdfast.s3.locks import LegalHoldGot, LockPut, RetentionGot
 from holdfast.s3.settings import SettingGot, SettingPut
+from holdfast.s3.tagging import ObjectTags, TagsDeleted, TagsPut
+from holdfast.s3.versioning import NULL, VersionsListed
 from holdfast.wire import render_xml
-from holdfast.wire.conditions import http_date
+from holdfast.wire.browser.cors import check_shared, sharing_headers
+from holdfast.wire.conditions import http_date, iso_date
 from holdfast.wire.documents import DOCUMENTS
+from holdfast.wire.documents.lock import write_hold, write_retention
+from holdfast.wire.documents.tagging import write_tags
 from holdfast.wire.parse_sealing import sealed_headers
 from holdfast.wire.parse_settings import body_of
 from holdfast.wire.request import Request
@@ -24,6 +31,7 @@ from holdfast.xml import document, element, legible
 Headers = list[tuple[str, str]]
 
 XML_TYPE = ("Content-Type", "application/xml")
+_VERSION_ID = "x-amz-version-id"
 _DEFAULT_TYPE = "binary/octet-stream"
 _SYSTEM_NAMES: Mapping[str, str] = {
     "content-type": "Content-Type",
@@ -79,6 +87,10 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
         headers.append(("x-amz-storage-class", facts.storage_class))
     if facts.seal is not None:
         headers += sealed_headers(sealed(facts.seal, ask.customer), context=False)
+    if version.version_id != NULL or ask.version_id:
+        headers.append((_VERSION_ID, version.version_id))
+    if version.marks is not UNMARKED:
+        headers += _mark_headers(version.marks)
     status = 200
     checksum = facts.checksum
     if ask.part_number is not None or ask.range is not None:
@@ -93,6 +105,18 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
         headers.append(("x-amz-checksum-type", checksum.kind.value))
     body = b"" if ask.head or got.data is None else got.data
     return Reply(status, headers, body, span.end - span.start)
+
+
+def _mark_headers(marks: Marks) -> Headers:
+    headers: Headers = []
+    if marks.tags:
+        headers.append(("x-amz-tagging-count", str(len(marks.tags))))
+    if marks.retention is not None:
+        headers.append(("x-amz-object-lock-mode", marks.retention.mode))
+        headers.append(("x-amz-object-lock-retain-until-date", iso_date(marks.retention.until_ms)))
+    if marks.hold:
+        headers.append(("x-amz-object-lock-legal-hold", "ON"))
+    return headers
 
 
 def render(request: Request, result: object, *, secure: bool = False) -> Reply:
@@ -125,7 +149,8 @@ def render_error(error: S3Error, *, request_id: str, host_id: str, resource: str
     return Reply(error.status, headers, document("Error", content, namespace=False))
 
 
-def _checksum_headers(checksum: Checksum | None) -> Headers:
+def checksum_headers(checksum: Checksum | None) -> Headers:
+    """The checksum of what was received."""
     if checksum is None:
         return []
     return [(checksum.algorithm.header, checksum.value), ("x-amz-checksum-type", checksum.kind.value)]
@@ -138,9 +163,9 @@ def _xml(root: str, content: Callable[[Any], str]) -> Callable[[Any], Reply]:
     return reply
 
 
-def _object_copied(result: s3.ObjectCopied) -> Reply:
-    headers = [XML_TYPE, *sealed_headers(result.sealed)]
-    return Reply(200, headers, document("CopyObjectResult", render_xml.object_copied(result)))
+def _preflighted(result: Shared) -> Reply:
+    check_shared(result)
+    return Reply(200, sharing_headers(result))
 
 
 def _part_copied(result: s3.PartCopied) -> Reply:
@@ -159,7 +184,25 @@ def _setting_got(result: SettingGot) -> Reply:
 
 
 def _setting_put(result: SettingPut) -> Reply:
-    return Reply(200, [])
+    return Reply(DOCUMENTS[result.name].put_status, [])
+
+
+def _version_header(version_id: str) -> Headers:
+    """The version that was meant; the one of a bucket without versions has no name to tell."""
+    return [] if version_id == "null" else [("x-amz-version-id", version_id)]
+
+
+def _object_tags(result: ObjectTags) -> Reply:
+    headers = [XML_TYPE, *_version_header(result.version_id)]
+    return Reply(200, headers, document("Tagging", write_tags(result.tags)))
+
+
+def _tags_put(result: TagsPut) -> Reply:
+    return Reply(200, _version_header(result.version_id))
+
+
+def _tags_deleted(result: TagsDeleted) -> Reply:
+    return Reply(204, _version_header(result.version_id))
 
 
 def _bucket_created(result: s3.BucketCreated) -> Reply:
@@ -171,9 +214,28 @@ def _bucket_head(result: s3.BucketHead) -> Reply:
 
 
 def _object_put(result: s3.ObjectPut) -> Reply:
-    return Reply(
-        200, [("ETag", f'"{result.etag}"'), *_checksum_headers(result.checksum), *sealed_headers(result.sealed)]
-    )
+    headers = [("ETag", f'"{result.etag}"'), *checksum_headers(result.checksum), *sealed_headers(result.sealed)]
+    if result.version_id:
+        headers.append((_VERSION_ID, result.version_id))
+    return Reply(200, headers)
+
+
+def _object_deleted(result: s3.ObjectDeleted) -> Reply:
+    headers: Headers = []
+    if result.version_id:
+        headers.append((_VERSION_ID, result.version_id))
+    if result.marker:
+        headers.append(("x-amz-delete-marker", "true"))
+    return Reply(204, headers)
+
+
+def _object_copied(result: s3.ObjectCopied) -> Reply:
+    headers: Headers = [XML_TYPE, *sealed_headers(result.sealed)]
+    if result.version_id:
+        headers.append((_VERSION_ID, result.version_id))
+    if result.source_version_id:
+        headers.append(("x-amz-copy-source-version-id", result.source_version_id))
+    return Reply(200, headers, document("CopyObjectResult", render_xml.object_copied(result)))
 
 
 def _part_uploaded(result: s3.PartUploaded) -> Reply:
@@ -196,7 +258,9 @@ def _upload_completed(request: Request, result: s3.UploadCompleted, secure: bool
     scheme = "https" if secure else "http"
     url = f"{scheme}://{request.headers.get('host', '')}{request.raw_path.decode('latin-1')}"
     content = render_xml.upload_completed(result, url)
-    headers = [XML_TYPE, *sealed_headers(result.sealed, context=False)]
+    headers: Headers = [XML_TYPE, *sealed_headers(result.sealed, context=False)]
+    if result.version_id:
+        headers.append((_VERSION_ID, result.version_id))
     return Reply(200, headers, document("CompleteMultipartUploadResult", content))
 
 
@@ -206,11 +270,7 @@ def _attributes(result: s3.ObjectAttributes) -> Reply:
 
 
 def _objects_listed(result: s3.ObjectsListed) -> Reply:
-    if isinstance(result.ask, s3.ListVersions):
-        body = document("ListVersionsResult", render_xml.versions_listed(result.ask, result))
-    else:
-        body = document("ListBucketResult", render_xml.objects_listed(result.ask, result))
-    return Reply(200, [XML_TYPE], body)
+    return Reply(200, [XML_TYPE], document("ListBucketResult", render_xml.objects_listed(result.ask, result)))
 
 
 _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
@@ -220,8 +280,16 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.Location: _xml("LocationConstraint", render_xml.location),
     SettingGot: _setting_got,
     SettingPut: _setting_put,
+    Shared: _preflighted,
+    ObjectTags: _object_tags,
+    TagsPut: _tags_put,
+    TagsDeleted: _tags_deleted,
     s3.Done: _done,
-    s3.ObjectDeleted: _done,
+    s3.ObjectDeleted: _object_deleted,
+    VersionsListed: _xml("ListVersionsResult", render_xml.versions_listed),
+    RetentionGot: _xml("Retention", lambda result: write_retention(result.retention)),
+    LockPut: lambda result: Reply(200, []),
+    LegalHoldGot: _xml("LegalHold", lambda result: write_hold(result.on)),
     s3.ObjectPut: _object_put,
     s3.ObjectsDeleted: _xml("DeleteResult", render_xml.objects_deleted),
     s3.ObjectCopied: _object_copied,

@@ -38,6 +38,7 @@ from holdfast.wire.conditions import parse_http_date
 from holdfast.wire.request import Request
 
 __all__ = [
+    "ANYBODY",
     "Payload",
     "Signed",
     "authenticate",
@@ -123,6 +124,10 @@ class Signed:
         return f"Signed({self.access_key} {self.payload.value} {self.scope})"
 
 
+ANYBODY = Signed("", Payload.UNSIGNED, "", "", b"", "", "", False)
+"""Of a request that needs no signature."""
+
+
 class _Claim:
     """What a request says of its signature, apart from the signature."""
 
@@ -181,7 +186,7 @@ def _by_header(
     proof = proof.strip()
     claim = _claim(head) if len(head) <= PARSED_CHARS else _parse_claim(head)
     if claim.region != region:
-        raise _wrong_region(_malformed, claim.region, region)
+        raise wrong_region(_malformed, claim.region, region)
 
     headers = request.headers
     payload_text = headers.get("x-amz-content-sha256")
@@ -192,7 +197,7 @@ def _by_header(
     date = headers.get("x-amz-date")
     if date is None:
         date = _from_date_header(headers.get("date", ""))
-    at_ms = _parse_date(date)
+    at_ms = parse_date(date)
     if at_ms is None:
         raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
     if not -CLOCK_SKEW_S * 1000 <= at_ms - now_ms <= CLOCK_SKEW_S * 1000:
@@ -229,7 +234,7 @@ def _parse_claim(head: str) -> _Claim:
     for name in ("Credential", "SignedHeaders"):
         if not fields.get(name):
             raise _malformed(_COMPONENTS)
-    return _scoped(fields["Credential"], fields["SignedHeaders"], _malformed)
+    return scoped(fields["Credential"], fields["SignedHeaders"], _malformed)
 
 
 _claim = lru_cache(PARSED_MEMORY)(_parse_claim)
@@ -268,12 +273,12 @@ def _by_query(request: Request, secret_of: Callable[[str], str | None], region: 
         raise _bad_query(f'X-Amz-Algorithm only supports "{ALGORITHM}"')
     credential, signed = query["X-Amz-Credential"], query["X-Amz-SignedHeaders"]
     known = len(credential) + len(signed) <= PARSED_CHARS
-    claim = (_query_claim if known else _scoped)(credential, signed, _bad_credential)
+    claim = (_query_claim if known else scoped)(credential, signed, _bad_credential)
     if claim.region != region:
-        raise _wrong_region(_bad_credential, claim.region, region)
+        raise wrong_region(_bad_credential, claim.region, region)
 
     date = query["X-Amz-Date"]
-    at_ms = _parse_date(date)
+    at_ms = parse_date(date)
     if at_ms is None:
         raise _bad_query("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
     if not date.startswith(claim.day):
@@ -319,10 +324,18 @@ def _bad_credential(what: str) -> S3Error:
     return _bad_query(f"Error parsing the X-Amz-Credential parameter; {what}")
 
 
-# --- what both have in common ---
+# --- what all have in common ---
 
 
-def _scoped(credential: str, signed: str, error: Callable[[str], S3Error]) -> _Claim:
+def secret_for(access_key: str, secret_of: Callable[[str], str | None]) -> str:
+    """Raises InvalidAccessKeyId."""
+    secret = secret_of(access_key)
+    if secret is None:
+        raise S3Error("InvalidAccessKeyId", fields={"AWSAccessKeyId": access_key})
+    return secret
+
+
+def scoped(credential: str, signed: str, error: Callable[[str], S3Error]) -> _Claim:
     """The claim of a credential `<access key>/<day>/<region>/s3/aws4_request` and a list of header names."""
     parts = credential.rsplit("/", 4)
     if len(parts) != 5 or not parts[0]:
@@ -337,10 +350,10 @@ def _scoped(credential: str, signed: str, error: Callable[[str], S3Error]) -> _C
     return _Claim(access_key, day, region, f"{day}/{region}/{service}/{terminal}", signed)
 
 
-_query_claim = lru_cache(PARSED_MEMORY)(_scoped)
+_query_claim = lru_cache(PARSED_MEMORY)(scoped)
 
 
-def _wrong_region(error: Callable[[str], S3Error], given: str, region: str) -> S3Error:
+def wrong_region(error: Callable[[str], S3Error], given: str, region: str) -> S3Error:
     trouble = error(f"the region '{given}' is wrong; expecting '{region}'")
     trouble.fields["Region"] = region
     return trouble
@@ -358,7 +371,7 @@ def _instant(text: str) -> int | None:
         return None
 
 
-def _parse_date(text: str) -> int | None:
+def parse_date(text: str) -> int | None:
     """Milliseconds of `20260102T030405Z`, or None."""
     return _instant(text) if len(text) == 16 else None
 
@@ -412,9 +425,7 @@ def _verify(
     """The signing key with which `proof` is the signature of the request. Raises S3Error when it is not."""
     if "x-amz-security-token" in request.headers or "X-Amz-Security-Token" in request.query:
         raise S3Error("InvalidToken")  # Tokens come with temporary credentials, and there are none.
-    secret = secret_of(claim.access_key)
-    if secret is None:
-        raise S3Error("InvalidAccessKeyId", fields={"AWSAccessKeyId": claim.access_key})
+    secret = secret_for(claim.access_key, secret_of)
     path = canonical_path(request.raw_path, request.path)
     lines = canonical_headers(claim.names, request.headers)
     canonical = f"{request.method}\n{path}\n{query}\n{lines}\n{claim.signed}\n{payload}"
