@@ -156,3 +156,15 @@ def test_a_presigned_upload_is_encrypted(signer: Any, s3: Any, bucket: str, serv
     status, answer, headers = fetch(server.endpoint, "PUT", url, b"x", {"x-amz-server-side-encryption": "AES256"})
     assert (status, headers["x-amz-server-side-encryption"]) == (200, "AES256"), answer
     assert s3.head_object(Bucket=bucket, Key="k")["ServerSideEncryption"] == "AES256"
+
+
+def test_a_client_s_key_is_in_no_log_and_no_answer(s3: Any, bucket: str, server: Server) -> None:
+    sent = {**AS_SENT, "SSECustomerKeyMD5": base64.b64encode(bytes(16)).decode()}
+    with pytest.raises(ClientError) as caught:
+        s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["ETag"], **sent)
+    assert AS_SENT["SSECustomerKey"] not in str(caught.value.response)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"secret", **MINE)
+    assert code(s3.get_object, Bucket=bucket, Key="k", **OTHER) == ("AccessDenied", 403)
+    log = server.log.read_text()
+    for text in (AS_SENT["SSECustomerKey"], AS_SENT["SSECustomerKeyMD5"], KEY, KEY[::-1]):
+        assert text not in log

@@ -39,6 +39,7 @@ from holdfast.s3 import (
 )
 from holdfast.s3.encryption import BucketEncryption, CustomerKey, SealAsk
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting
+from holdfast.s3.versioning import Versioning
 from holdfast.sealing.frames import MAGIC, open_copy
 from holdfast.serve.gateway import Gateway
 from holdfast.testing.rawhttp import RawClient, StillClock, serving
@@ -569,3 +570,31 @@ def test_only_the_store_asks_for_keys() -> None:
     package = Path(holdfast.__file__).parent
     asking = [path for path in package.rglob("*.py") if "site.vault" in path.read_text()]
     assert [path.relative_to(package).as_posix() for path in asking] == ["store/seals.py"]
+
+
+@pytest.mark.parametrize("kind", ASKS)
+def test_older_versions_stay_sealed_and_readable_wherever_they_move(tmp_path: Path, kind: str) -> None:
+    """In a grid an older version lies under a name of its own; its key still belongs to the object's."""
+    ask = ASKS[kind]
+
+    async def scene(made: Engine) -> None:
+        await made.store.put_setting(PutSetting(BUCKET, "versioning", Versioning("Enabled")))
+        ids: dict[str, bytes] = {}
+        for size in (100, BLOCK_BYTES + 3, 2000):
+            done = await made.store.put_object(PutObject(BUCKET, "k", Facts(), seal=ask), Bytes(body(size)))
+            ids[done.version_id] = body(size)
+            await made.converge()
+        while await made.site.index.trim_inline(0, limit=1000):
+            pass
+        for version_id, data in ids.items():
+            got, read = await made.got(get("k", ask, version_id=version_id))
+            assert read == data and got.version.version_id == version_id
+            where = CopySource(BUCKET, "k", version_id, customer=ask.customer)
+            await made.store.copy_object(CopyObject(BUCKET, "c", where, False, Facts(), seal=ASKS["SSE-S3"]))
+            assert await made.read("c") == data
+        for seat in made.site.seats.values():
+            for held in await seat.grid.list(BUCKET):
+                copy = await seat.grid.get(Place(BUCKET, held.key))
+                assert (b"".join([piece async for piece in copy.stream()])).startswith(MAGIC), held.key
+
+    play(tmp_path, scene)
