@@ -21,10 +21,10 @@ import uvloop
 from holdfast import __version__
 from holdfast.cache.cache import Cache
 from holdfast.clock import Clock
+from holdfast.config.afterwards import WebhookSettings
 from holdfast.config.credentials import Credentials
 from holdfast.config.notation import Unreadable, read_secret
 from holdfast.config.settings import STANDARD, GridSettings, Settings
-from holdfast.config.telling import WebhookSettings
 from holdfast.copies.site import PolicyTerms, Seat, Site
 from holdfast.errors import ConfigError
 from holdfast.events import Noted, Teller
@@ -233,7 +233,12 @@ def _notify(site: Site, webhook: WebhookSettings, settings: Settings) -> Notify:
         secret = read_secret(webhook.secret.reveal(), os.environ)
     except Unreadable as trouble:
         raise ConfigError(f'[[webhook]] "{webhook.name}" secret', trouble.what, trouble.remedy) from trouble
-    sender = Sender(webhook.url, tls_ca=webhook.tls_ca)
+
+    def tell(host: str, reason: str) -> None:
+        fields: dict[str, str | int | float] = {"webhook": webhook.name, "host": host, "reason": reason}
+        site.teller.tell(Noted("a name has no address now: going on with the last one", fields))
+
+    sender = Sender(webhook.url, tls_ca=webhook.tls_ca, tell=tell)
     return Notify(site, webhook.name, sender, secret=secret.reveal(), region=settings.server.region)
 
 

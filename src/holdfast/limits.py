@@ -469,6 +469,8 @@ LIFECYCLE_BATCH: Final = 250
 """Objects, versions or uploads that lifecycle looks at in one step; what is due of them goes in one commit."""
 LIFECYCLE_SLICE: Final = 16
 """Of these, how many are compared with up to LIFECYCLE_RULES rules before the event loop gets its turn again."""
+LIFECYCLE_PAUSE_S: Final = 0.02
+"""Rest between two steps while clients are busy: nothing that expires is urgent."""
 LIFECYCLE_ROUNDS: Final = 8
 """How often in a lifecycle day all objects of buckets with rules are looked at. What is due becomes due at midnight, so one would do;
 more of them make new rules work sooner, and are what is left when a round is interrupted."""

@@ -20,12 +20,12 @@ MODEL = Loader().load_service_model("s3", "service-2")
 REPLIES = {
     "x-amz-abort-date",
     "x-amz-abort-rule-id",
-    "x-amz-expiration",
     "x-amz-bucket-region",
     "x-amz-copy-source-version-id",
     "x-amz-delete-marker",
     "x-amz-error-code",
     "x-amz-error-message",
+    "x-amz-expiration",
     "x-amz-mp-parts-count",
     "x-amz-tagging-count",
     "x-amz-version-id",

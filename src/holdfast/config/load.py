@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from holdfast.config.afterwards import WebhookSettings
 from holdfast.config.check import cross_check
 from holdfast.config.notation import PATH, Setting, Unreadable
 from holdfast.config.settings import (
@@ -27,7 +28,6 @@ from holdfast.config.settings import (
     environment_names,
     rows,
 )
-from holdfast.config.telling import WebhookSettings
 from holdfast.errors import ConfigError
 from holdfast.model import Value
 

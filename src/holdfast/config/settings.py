@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, get_type_hints
 
 from holdfast import limits
+from holdfast.config.afterwards import AccessLogSettings, LifecycleSettings, WebhookSettings
 from holdfast.config.notation import (
     ADDRESS,
     DOMAIN,
@@ -35,7 +36,6 @@ from holdfast.config.notation import (
     count,
     without_user,
 )
-from holdfast.config.telling import AccessLogSettings, WebhookSettings
 from holdfast.model import Value
 
 STANDARD: Final = "standard"
@@ -235,19 +235,6 @@ class ScrubSettings(Value, frozen=True):
     interval: Annotated[float, Setting(SOME_TIME, "In this time every copy is looked at about once.")] = float(
         limits.SCRUB_INTERVAL_S
     )
-
-
-class LifecycleSettings(Value, frozen=True):
-    """Objects, versions and uploads go when a bucket's lifecycle rules say so."""
-
-    day: Annotated[
-        float,
-        Setting(
-            SOME_TIME,
-            "How long a day of a lifecycle rule lasts. Anything but 24h is for tests; the dates that clients are told in "
-            "`x-amz-expiration` are always those of the calendar.",
-        ),
-    ] = float(limits.LIFECYCLE_DAY_S)
 
 
 class GridSettings(Value, frozen=True):
