@@ -24,7 +24,8 @@ from holdfast.clock import Clock
 from holdfast.config.afterwards import WebhookSettings
 from holdfast.config.credentials import Credentials
 from holdfast.config.notation import Unreadable, read_secret
-from holdfast.config.settings import STANDARD, GridSettings, Settings
+from holdfast.config.places import GridSettings
+from holdfast.config.settings import STANDARD, Settings
 from holdfast.copies.site import PolicyTerms, Seat, Site
 from holdfast.errors import ConfigError
 from holdfast.events import Noted, Teller
@@ -51,6 +52,9 @@ from holdfast.keepers.scrub import Scrub
 from holdfast.keepers.supervisor import Keeper, Supervisor
 from holdfast.keepers.sweep import Sweep
 from holdfast.model import to_json
+from holdfast.sealing.keyring import open_ring
+from holdfast.sealing.kms import open_kms
+from holdfast.sealing.vault import Vault
 from holdfast.serve.admin import AdminServer, Readiness, application
 from holdfast.serve.gateway import Gateway
 from holdfast.serve.http import Bounds, S3Server
@@ -84,14 +88,13 @@ def serve(settings: Settings, credentials: Credentials, *, clock: Clock, announc
         endpoint = Endpoint(_url(doors.s3, "http" if tls is None else "https"), _url(doors.admin, "http"), os.getpid())
 
         def child(number: int) -> int:
-            node = Node(settings, credentials, worker=number, clock=clock)
-
             def ready() -> None:
                 if number == 0 and not endpoint_path(settings.run_path).exists():
                     _write_atomically(endpoint_path(settings.run_path), to_json(endpoint))
                     announce(endpoint)
 
             try:
+                node = Node(settings, credentials, worker=number, clock=clock)
                 return uvloop.run(node.run(doors, tls, ready))
             except ConfigError as trouble:
                 print(f"error: {trouble}", file=sys.stderr)  # noqa: T201 - the log has not begun, or has ended
@@ -245,7 +248,7 @@ def _notify(site: Site, webhook: WebhookSettings, settings: Settings) -> Notify:
 def policy_terms(settings: Settings) -> list[PolicyTerms]:
     """All policies with their effective values."""
     return [
-        PolicyTerms(name, terms.grids, settings.ack(name), terms.outage == "accept")
+        PolicyTerms(name, terms.grids, settings.ack(name), terms.outage == "accept", terms.encrypt)
         for name, terms in settings.policy.items()
     ]
 
@@ -345,8 +348,16 @@ class Node:
             clock=self._clock,
             teller=self.teller,
             keep_inline_bytes=self._settings.cache.inline,
+            vault=self._build_vault(),
             holder=f"{self._post}#{os.getpid()}:{self._clock.token(8).hex()}",
         )
+
+    def _build_vault(self) -> Vault:
+        """The keys of this node. Raises ConfigError."""
+        terms = self._settings.sealing
+        path = self._settings.master_key_path
+        master = open_ring(path, self._clock, given=terms.master_key, environ=os.environ)
+        return Vault(master, open_kms(master, terms.kms_keys, os.environ, self._clock), self._clock)
 
     def _build_server(self, credentials: Credentials) -> S3Server:
         server = self._settings.server
@@ -371,6 +382,7 @@ class Node:
             clock=self._clock,
             teller=self.teller,
             secure=server.tls_cert is not None,
+            customer_keys=self._settings.customer_keys,
         )
         bounds = Bounds(connections=server.connections, requests=server.requests)
         s3 = S3Server(gateway.handle, clock=self._clock, bounds=bounds)

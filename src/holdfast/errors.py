@@ -78,6 +78,10 @@ CODES: Mapping[str, Code] = _table(
         400,
         "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
     ),
+    ("InvalidDigest", 400, "The Content-MD5 or checksum value that you specified is not valid."),
+    ("InvalidEncryptionAlgorithmError", 400, "The encryption request that you specified is not valid."),
+    ("InvalidLocationConstraint", 400, "The specified location constraint is not valid."),
+    ("InvalidPart", 400, "One or more of the specified parts could not be found or their entity tags did not match."),
     ("InvalidPartNumber", 416, "The requested partnumber is not satisfiable."),
     ("InvalidPartOrder", 400, "The list of parts was not in ascending order. Parts must be ordered by part number."),
     (
@@ -99,6 +103,8 @@ CODES: Mapping[str, Code] = _table(
     ("InvalidURI", 400, "The specified URI couldn't be parsed."),
     ("InvalidToken", 400, "The provided token is malformed or otherwise not valid."),
     ("KeyTooLongError", 400, "Your key is too long"),
+    ("KMS.NotFoundException", 400, "The specified KMS key does not exist."),
+    ("KeyTooLongError", 400, "Your key is too long."),
     (
         "MalformedPOSTRequest",
         400,
@@ -148,6 +154,13 @@ CODES: Mapping[str, Code] = _table(
     ),
     ("RequestTimeTooSkewed", 403, "The difference between the request time and the current time is too large."),
     ("ServiceUnavailable", 503, "Service is unable to handle request."),
+    ("RequestTimeTooSkewed", 403, "The difference between the request time and the server's time is too large."),
+    (
+        "ServerSideEncryptionConfigurationNotFoundError",
+        404,
+        "The server side encryption configuration was not found",
+    ),
+    ("ServiceUnavailable", 503, "Service is unable to handle the request. Try again."),
     (
         "SignatureDoesNotMatch",
         403,

@@ -57,6 +57,12 @@ CLOCK_SKEW_S: Final = 15 * 60
 # --- how bodies are kept ---
 BLOCK_BYTES: Final = 1 * MIB
 """Unit of verification: one CRC-32C per block; also the largest piece that is ever held in memory for a stream."""
+FRAME_BYTES: Final = 64 * KIB
+"""Plaintext of one sealed frame: the least that is opened for a range. Written into every sealed copy, so it can never change."""
+ENCRYPTION_CONTEXT_BYTES: Final = 8 * KIB
+"""Longest encryption context of SSE-KMS, as JSON (AWS KMS, "Encryption context": 8,192 characters)."""
+KMS_KEY_ID_BYTES: Final = 2 * KIB
+"""Longest name of a KMS key (AWS KMS API Reference, GenerateDataKey)."""
 INLINE_BYTES: Final = 64 * KIB
 """A body up to this size is committed inside the index instead of going to a spool file."""
 INLINE_KEEP_BYTES: Final = 2 * GIB

@@ -44,6 +44,12 @@ NEEDS: Final[dict[str, Ask]] = {
     ),
     "PutBucketLogging": Ask("", "", body=b"<BucketLoggingStatus/>"),
     "PutBucketNotificationConfiguration": Ask("", "", body=b"<NotificationConfiguration/>"),
+    "PutBucketEncryption": Ask(
+        "",
+        "",
+        body=b"<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm>"
+        b"</ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>",
+    ),
     "PutObjectLockConfiguration": Ask(
         "",
         "",
@@ -90,6 +96,7 @@ NOTHING_THERE: Final = (
     "InvalidRequest",
     "NoSuchLifecycleConfiguration",
     "ObjectLockConfigurationNotFoundError",
+    "ServerSideEncryptionConfigurationNotFoundError",
 )
 """Codes of honest requests for what is not there, or not possible there."""
 ROWS: Final = [row for row in OPERATIONS if not row.unsigned and row.name != "WriteGetObjectResponse"]

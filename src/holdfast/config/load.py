@@ -16,13 +16,13 @@ from typing import Any, Final, TypeVar
 from holdfast.config.afterwards import WebhookSettings
 from holdfast.config.check import cross_check
 from holdfast.config.notation import PATH, Setting, Unreadable
+from holdfast.config.places import GridSettings
 from holdfast.config.settings import (
     LISTS,
     NAMED,
     STANDARD,
     TABLES,
     BucketSettings,
-    GridSettings,
     PolicySettings,
     Settings,
     environment_names,

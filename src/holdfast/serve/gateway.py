@@ -38,6 +38,7 @@ from holdfast.wire.browser.policy import check_form, read_policy
 from holdfast.wire.browser.signed import authenticate_upload
 from holdfast.wire.browser.website import error_page
 from holdfast.wire.operations import BodyKind, Operation, route
+from holdfast.wire.parse_sealing import brings_key, insecure
 from holdfast.wire.render import XML_TYPE, Reply, render, render_error, render_object
 from holdfast.wire.request import Request, parse_request
 from holdfast.wire.sigv4 import ANYBODY, Payload, Signed, authenticate
@@ -125,7 +126,8 @@ class Gateway:
     """Serves exchanges from a store.
 
     `store` has the methods of METHODS. `secret_of` gives the secret of an access key, or None. `domain` is that of
-    virtual-host style, `website_domain` that of static websites, or empty. `secure` says that clients come by TLS.
+    virtual-host style, `website_domain` that of static websites, or empty. `secure` says that clients come by TLS,
+    `customer_keys` that they may bring keys of SSE-C.
     """
 
     def __init__(
@@ -138,12 +140,14 @@ class Gateway:
         clock: Clock,
         teller: Teller,
         secure: bool = False,
+        customer_keys: bool = True,
         patience_s: float = PATIENCE_S,
         website_domain: str = "",
     ) -> None:
         self._website_domain = website_domain
         self._patience_s = patience_s
         self._secure = secure
+        self._customer_keys = customer_keys
         self._methods: dict[type, Method] = {kind: getattr(store, name) for kind, name in METHODS.items()}
         self._secret_of = secret_of
         self._region = region
@@ -194,6 +198,7 @@ class Gateway:
                 call.access_key = signed.access_key
             else:
                 signed = ANYBODY
+        self._check_key(request)
         if operation.body is BodyKind.FORM:
             await self._post(exchange, call, request, operation)
             return
@@ -209,6 +214,11 @@ class Gateway:
 
     def _authenticate(self, request: Request) -> Signed:
         return authenticate(request, secret_of=self._secret_of, region=self._region, now_ms=self._clock.now_ms())
+
+    def _check_key(self, request: Request) -> None:
+        """Raises InvalidRequest when the client brings a key of its own where others could read it."""
+        if not self._customer_keys and brings_key(request):
+            raise insecure()
 
     async def _shared(self, request: Request) -> list[tuple[str, str]]:
         """The headers that tell a browser whether its page may see the reply, whatever that will be."""
@@ -236,7 +246,9 @@ class Gateway:
         policy = read_policy(fields["policy"])
         check_form(policy, {**fields, "key": key}, bucket=request.bucket, now_ms=now_ms)
         form.hold_to(policy.least_bytes, policy.most_bytes)
-        ask = with_tags(operation.parse(put_request(request, fields, key)), fields)
+        meant = put_request(request, fields, key)
+        self._check_key(meant)
+        ask = with_tags(operation.parse(meant), fields)
         put = await self._methods[type(ask)](replace(ask, form=True), form)
         call.result = put
         self._send(exchange, call, posted(wish_of(fields), put, key, request, secure=self._secure))

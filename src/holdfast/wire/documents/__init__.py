@@ -11,6 +11,7 @@ from holdfast.limits import WEBSITE_BYTES, XML_BYTES
 from holdfast.model import Value, replace
 from holdfast.s3.absent import Absent
 from holdfast.s3.cors import Cors
+from holdfast.s3.encryption import BucketEncryption
 from holdfast.s3.lifecycle import SIZES, Lifecycle
 from holdfast.s3.locks import ObjectLock
 from holdfast.s3.logging import Logging
@@ -22,6 +23,7 @@ from holdfast.s3.website import Website
 from holdfast.wire.documents import (
     absent,
     cors,
+    encryption,
     lifecycle,
     lock,
     logging,
@@ -114,6 +116,14 @@ _ROWS = (
         lifecycle.write,
         missing="NoSuchLifecycleConfiguration",
         beside=Beside("x-amz-transition-default-minimum-object-size", SIZES, "minimum"),
+    ),
+    _xml(
+        "encryption",
+        BucketEncryption,
+        "ServerSideEncryptionConfiguration",
+        encryption.read,
+        encryption.write,
+        missing="ServerSideEncryptionConfigurationNotFoundError",
     ),
     _xml(
         "versioning",
