@@ -236,6 +236,7 @@ EXAMPLES = {
     "log.requests": "true",
     "log.slow": "7s",
     "scrub.interval": "8d",
+    "sealing.master_key": "env:KEY",
 }
 
 

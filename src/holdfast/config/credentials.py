@@ -5,7 +5,6 @@ Invariant: a pair that was returned is durable, and every later start returns it
 """
 
 import base64
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from typing import Final
 from holdfast.clock import Clock
 from holdfast.config.notation import Secret, Unreadable, read_secret
 from holdfast.errors import ConfigError
-from holdfast.folders import flush_folder, make_folder
+from holdfast.folders import keep_private
 from holdfast.model import Value
 
 _SECRET_LENGTH_MIN: Final = 8
@@ -96,29 +95,12 @@ def _generate(path: Path, clock: Clock) -> Credentials:
         "# The root key pair of this Holdfast node. Whoever has it can read, write and delete everything.\n"
         f'access_key = "{access_key}"\nsecret_key = "{secret_key}"\n'
     )
-    draft = path.with_name(f".{path.name}.{clock.token(8).hex()}")
     try:
-        make_folder(path.parent)
-        _write_private(draft, text.encode())
-        try:
-            os.link(draft, path)  # Unlike a rename it never replaces what another process just wrote.
-        except FileExistsError:
+        if not keep_private(path, text.encode(), clock.token(8).hex()):
             kept = _kept(path)
             assert kept is not None
             return kept
-        finally:
-            os.unlink(draft)
-        flush_folder(path.parent)
     except OSError as trouble:
         what = f"cannot be written: {trouble.strerror}."
         raise ConfigError(str(path), what, "Check the data directory, or set HOLDFAST_ACCESS_KEY.") from trouble
     return Credentials(access_key, Secret(secret_key), str(path), generated=True)
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

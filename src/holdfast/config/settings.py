@@ -234,6 +234,19 @@ class ScrubSettings(Value, frozen=True):
     )
 
 
+class SealingSettings(Value, frozen=True):
+    """What is sealed at rest, such as the secret keys of users."""
+
+    master_key: Annotated[
+        Secret,
+        Setting(
+            SECRET,
+            "The master key: 32 random bytes in base64, best as `env:NAME` or `file:PATH`. Several lines are a ring: the first seals, all "
+            "open. Default: the file `master.key` under `data`, made at the first start. Keep a copy of it elsewhere.",
+        ),
+    ] = Secret("")
+
+
 class GridSettings(Value, frozen=True):
     """A place that keeps objects. Without any, two folders `a` and `b` under `data`."""
 
@@ -406,6 +419,7 @@ class Settings(Value, frozen=True):
     cache: CacheSettings = CacheSettings()
     log: LogSettings = LogSettings()
     scrub: ScrubSettings = ScrubSettings()
+    sealing: SealingSettings = SealingSettings()
     grid: tuple[GridSettings, ...] = ()
     policy: dict[str, PolicySettings] = {}
     bucket: tuple[BucketSettings, ...] = ()
@@ -431,6 +445,10 @@ class Settings(Value, frozen=True):
     def credentials_path(self) -> Path:
         return self.data / "credentials.toml"
 
+    @property
+    def master_key_path(self) -> Path:
+        return self.data / "master.key"
+
     def ack(self, policy: str) -> int:
         """The effective `ack` of a policy. A folder adds no durability to the synced commit on the same machine."""
         terms = self.policy[policy]
@@ -447,6 +465,7 @@ TABLES: Final[dict[str, type[Value]]] = {
     "cache": CacheSettings,
     "log": LogSettings,
     "scrub": ScrubSettings,
+    "sealing": SealingSettings,
 }
 """Tables that occur once: `[server]`."""
 LISTS: Final[dict[str, type[Value]]] = {"grid": GridSettings, "bucket": BucketSettings}
