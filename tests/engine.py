@@ -30,6 +30,7 @@ from holdfast.s3 import (
     PutObject,
     UploadPart,
 )
+from holdfast.s3.identities import OWNER_ID
 from holdfast.spool.spool import Spool
 from holdfast.store.store import Store
 from holdfast.wrappers.breaker import BreakerGrid
@@ -189,7 +190,7 @@ async def engine(
     )
     await site.obey_pins()
     await attach_all(site)
-    made = Engine(site, Store(site, owner="owner", region="us-east-1"), events)
+    made = Engine(site, Store(site, owner=OWNER_ID, region="us-east-1"), events)
     if bucket and not await index.buckets():
         await made.store.create_bucket(CreateBucket(BUCKET))
     try:

@@ -19,6 +19,7 @@ from typing import Final
 import uvloop
 
 from holdfast import __version__
+from holdfast.access.guard import Guard
 from holdfast.cache.cache import Cache
 from holdfast.clock import Clock
 from holdfast.config.credentials import Credentials
@@ -47,6 +48,8 @@ from holdfast.keepers.scrub import Scrub
 from holdfast.keepers.supervisor import Keeper, Supervisor
 from holdfast.keepers.sweep import Sweep
 from holdfast.model import to_json
+from holdfast.s3.identities import OWNER_ID
+from holdfast.sealing.keyring import open_ring
 from holdfast.serve.admin import AdminServer, Readiness, application
 from holdfast.serve.gateway import Gateway
 from holdfast.serve.http import Bounds, S3Server
@@ -58,7 +61,6 @@ from holdfast.serve.tls import Tls
 from holdfast.serve.workers import listen, supervise, until_stopped
 from holdfast.spool.spool import Spool
 from holdfast.store.store import Store
-from holdfast.wire.operations import OWNER_ID
 from holdfast.wrappers.breaker import Breakers
 from holdfast.wrappers.coats import put_on
 
@@ -328,10 +330,17 @@ class Node:
 
     def _build_server(self, credentials: Credentials) -> S3Server:
         server = self._settings.server
-        secrets = {credentials.access_key: credentials.secret_key.reveal()}
+        sealing = self._settings.sealing
+        guard = Guard(
+            self._index,
+            access_key=credentials.access_key,
+            secret_key=credentials.secret_key.reveal(),
+            master=open_ring(self._settings.master_key_path, self._clock, given=sealing.master_key, environ=os.environ),
+            clock=self._clock,
+        )
         gateway = Gateway(
             Store(self.site, owner=OWNER_ID, region=server.region),
-            secret_of=secrets.get,
+            guard=guard,
             region=server.region,
             domain=server.domain,
             clock=self._clock,

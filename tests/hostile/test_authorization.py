@@ -18,7 +18,7 @@ from holdfast.model import Facts
 from holdfast.serve.gateway import METHODS, Gateway
 from holdfast.signing import UNSIGNED_PAYLOAD, amz_date
 from holdfast.testing.rawhttp import RawClient, StillClock, run, serving
-from holdfast.testing.scene import ACCESS, NOW_MS, REGION, SECRET, code_of
+from holdfast.testing.scene import ACCESS, NOW_MS, REGION, SECRET, code_of, guard_of
 from holdfast.wire.operations import OPERATIONS, BodyKind, Operation, Scope
 from tests.engine import BUCKET, Engine, engine
 from tests.hostile.forging import DAY_MS, Ask, Sent, Terms, by_chunks, by_header, by_query
@@ -124,7 +124,7 @@ def tabled(tmp_path: Path, body: Callable[[Table], Coroutine[Any, Any, None]]) -
             teller = Teller()
             teller.subscribe(lambda event: told.append(event) if isinstance(event, RequestEnded) else None)
             gateway = Gateway(
-                store, secret_of={ACCESS: SECRET}.get, region=REGION, domain="", clock=StillClock(), teller=teller
+                store, guard=guard_of(made.site.index), region=REGION, domain="", clock=StillClock(), teller=teller
             )
             async with serving(gateway.handle) as (_, port):
                 await body(Table(store, port, told))

@@ -14,6 +14,7 @@ import enum
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from holdfast.index.identities import Identities
 from holdfast.model import (
     ALWAYS,
     UNMARKED,
@@ -224,6 +225,9 @@ class Usage(Value, frozen=True):
 class Index(Protocol):
     """See the module. All times are milliseconds of the wall clock."""
 
+    identities: Identities
+    """Who there is; at hand once it is open."""
+
     # --- life ---
 
     async def open(self) -> None:
@@ -241,7 +245,7 @@ class Index(Protocol):
     # --- buckets ---
 
     async def create_bucket(self, bucket: Bucket) -> None:
-        """Raises BucketAlreadyOwnedByYou."""
+        """With its settings. Raises BucketAlreadyOwnedByYou, or BucketAlreadyExists when it is another account's."""
         ...
 
     async def delete_bucket(self, name: str) -> tuple[str, ...]:
@@ -257,8 +261,10 @@ class Index(Protocol):
         """Set one of a bucket's settings, or take it away with None. Raises NoSuchBucket."""
         ...
 
-    async def buckets(self, *, prefix: str = "", after: str = "", limit: int | None = None) -> tuple[Bucket, ...]:
-        """In byte order of their names, without their settings."""
+    async def buckets(
+        self, *, prefix: str = "", after: str = "", limit: int | None = None, owner: str = ""
+    ) -> tuple[Bucket, ...]:
+        """In byte order of their names, without their settings; with an `owner` those of that account."""
         ...
 
     # --- objects ---

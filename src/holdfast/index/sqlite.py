@@ -24,6 +24,7 @@ from holdfast.index import sqlite_grids as grids
 from holdfast.index import sqlite_objects as objects
 from holdfast.index import sqlite_scan as scans
 from holdfast.index import sqlite_uploads as uploads
+from holdfast.index.identities import Identities
 from holdfast.index.interface import (
     Debt,
     Delay,
@@ -39,6 +40,7 @@ from holdfast.index.interface import (
     Usage,
     Written,
 )
+from holdfast.index.sqlite_access import SqliteIdentities
 from holdfast.index.sqlite_batch import Batch, GridBook
 from holdfast.index.sqlite_commit import Committer
 from holdfast.index.sqlite_open import open_lock, open_reader, open_writer, prepare, unavailable
@@ -82,6 +84,7 @@ class SqliteIndex:
         self._reader: apsw.Connection
         self._point: Callable[..., Any]
         self._committer: Committer
+        self.identities: Identities
 
     # --- life ---
 
@@ -108,6 +111,7 @@ class SqliteIndex:
         self._point = self._reader.cursor().execute
         self._grids.read(self._reader)
         self._committer = Committer(writer, lock, self._grids, clock=self._clock, teller=self._teller)
+        self.identities = SqliteIdentities(self._reader, self._committer)
 
     async def close(self) -> None:
         await self._committer.close()
@@ -143,9 +147,11 @@ class SqliteIndex:
     async def configure(self, bucket: str, name: str, value: bytes | None) -> None:
         await self._committer.submit(buckets.configure, bucket, name, value)
 
-    async def buckets(self, *, prefix: str = "", after: str = "", limit: int | None = None) -> tuple[Bucket, ...]:
+    async def buckets(
+        self, *, prefix: str = "", after: str = "", limit: int | None = None, owner: str = ""
+    ) -> tuple[Bucket, ...]:
         with _READING:
-            return buckets.read_all(self._reader, prefix, after, limit)
+            return buckets.read_all(self._reader, prefix, after, limit, owner)
 
     # --- objects ---
 

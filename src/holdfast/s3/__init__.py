@@ -103,6 +103,8 @@ class ListBuckets(Value, frozen=True):
     after: str = ""
     """From the continuation token."""
     limit: int | None = None
+    owner: str = ""
+    """Canonical id of the account whose buckets are meant; empty: all."""
 
 
 class BucketsListed(Value, frozen=True):
@@ -110,6 +112,8 @@ class BucketsListed(Value, frozen=True):
     owner: str
     prefix: str = ""
     next: str = ""
+    names: dict[str, str] = {}
+    """Display names by canonical id; likewise below."""
 
 
 class CreateBucket(Value, frozen=True):
@@ -117,9 +121,12 @@ class CreateBucket(Value, frozen=True):
     region: str = ""
     """LocationConstraint."""
     object_lock: bool = False
-    acl: str = ""
     expected: Expected = Expected()
     """Of the XML body."""
+    owner: str = ""
+    """Canonical id of its account; empty: the root account."""
+    settings: dict[str, bytes] = {}
+    """What it begins with, packed, by name."""
 
 
 class HeadBucket(Value, frozen=True):
@@ -327,6 +334,8 @@ class ObjectsListed(Value, frozen=True):
     ask: ListObjects | ListVersions
     page: Page
     owner: str
+    """Of the bucket, and of what has no other owner; likewise below."""
+    names: dict[str, str] = {}
 
 
 # --- multipart ---
@@ -440,6 +449,7 @@ class PartsListed(Value, frozen=True):
     next: int
     """Last part number of this page when there are more, else 0."""
     owner: str
+    names: dict[str, str] = {}
 
 
 class ListMultipartUploads(Value, frozen=True):
@@ -464,6 +474,7 @@ class UploadsListed(Value, frozen=True):
     ask: ListMultipartUploads
     page: UploadsPage
     owner: str
+    names: dict[str, str] = {}
 
 
 class Done(Value, frozen=True):

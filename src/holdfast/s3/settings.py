@@ -41,7 +41,7 @@ class SettingGot(Value, frozen=True):
 
 
 class SettingPut(Value, frozen=True):
-    pass
+    name: str
 
 
 def setting(bucket: Bucket, name: str, kind: type[V]) -> V | None:

@@ -103,6 +103,12 @@ class Connection(asyncio.Protocol):
         self.lost = False
         self.writable = True
 
+    @property
+    def tls(self) -> str:
+        """Version of TLS, such as `1.3`; empty without."""
+        found = self._transport.get_extra_info("ssl_object")
+        return str(found.version() or "").removeprefix("TLSv") if found is not None else ""
+
     # --- the transport ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

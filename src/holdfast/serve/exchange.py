@@ -106,6 +106,11 @@ class Exchange:
         return self._connection.client
 
     @property
+    def tls(self) -> str:
+        """Version of TLS, such as `1.3`; empty without."""
+        return self._connection.tls
+
+    @property
     def framed(self) -> bool:
         """True when the request said how its body is delimited (an empty one included)."""
         return self.declared is not None or self.chunked

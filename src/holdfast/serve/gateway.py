@@ -1,6 +1,6 @@
 """One S3 request from parse to reply.
 
-Answers for the order of things (parse, route, authenticate, read the body where it is XML, run, render), for turning
+Answers for the order of things (parse, route, authenticate, judge, read the body where it is XML, run, render), for turning
 every failure into S3's answer, and for telling one event per request. It decides nothing about objects and knows
 nothing of sockets. Invariant: each request gets exactly one reply or a broken connection, never a short body that
 looks whole, and exactly one `RequestEnded`.
@@ -14,20 +14,26 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from holdfast import s3
+from holdfast.access.assume import assume
+from holdfast.access.guard import Denied, Guard, Judged
 from holdfast.clock import Clock
 from holdfast.crew import CrewFull
 from holdfast.errors import NO_ROOM, GridError, QuorumMissed, S3Error
 from holdfast.events import RequestEnded, Teller
 from holdfast.index.interface import CommitUnknown
-from holdfast.limits import PATIENCE_S, XML_BYTES
+from holdfast.limits import PATIENCE_S, STS_FORM_BYTES, XML_BYTES
 from holdfast.model import replace
+from holdfast.s3.acl import GetAcl, PutAcl
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting
-from holdfast.serve.bodies import body_of, read_whole
+from holdfast.s3.sharing import GetPolicyStatus
+from holdfast.serve.bodies import PlainBody, body_of, read_whole
 from holdfast.serve.exchange import ClientGone, Exchange
+from holdfast.serve.judging import Judge, settled
+from holdfast.wire import sts
 from holdfast.wire.operations import BodyKind, Operation, route
 from holdfast.wire.render import XML_TYPE, Reply, render, render_error, render_object
 from holdfast.wire.request import Request, parse_request
-from holdfast.wire.sigv4 import Payload, Signed, authenticate
+from holdfast.wire.sigv4 import Payload, Signed, authenticate, authenticate_form
 from holdfast.xml import DECLARATION
 
 Method = Callable[..., Coroutine[Any, Any, Any]]
@@ -41,6 +47,9 @@ METHODS: Final[Mapping[type, str]] = {
     GetSetting: "get_setting",
     PutSetting: "put_setting",
     DeleteSetting: "delete_setting",
+    GetAcl: "get_acl",
+    PutAcl: "put_acl",
+    GetPolicyStatus: "get_policy_status",
     s3.PutObject: "put_object",
     s3.GetObject: "get_object",
     s3.DeleteObject: "delete_object",
@@ -66,13 +75,18 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 class _Call:
     """What becomes known of a request while it is served; the event at its end says it."""
 
-    __slots__ = ("access_key", "code", "detail", "id", "operation", "request", "status")
+    __slots__ = (
+        "access_key", "code", "decision", "detail", "id", "operation", "principal", "reason", "request", "status",
+    )  # fmt: skip
 
     def __init__(self, identifier: str) -> None:
         self.id = identifier
         self.request: Request | None = None
         self.operation = ""
         self.access_key = ""
+        self.principal = ""
+        self.decision = ""
+        self.reason = ""
         self.code = ""
         self.detail = ""
         self.status = 0
@@ -82,7 +96,7 @@ class _Call:
 class Gateway:
     """Serves exchanges from a store.
 
-    `store` has the methods of METHODS. `secret_of` gives the secret of an access key, or None. `domain` is that of
+    `store` has the methods of METHODS. `guard` knows who there is and decides what they may do. `domain` is that of
     virtual-host style, or empty. `secure` says that clients come by TLS.
     """
 
@@ -90,7 +104,7 @@ class Gateway:
         self,
         store: object,
         *,
-        secret_of: Callable[[str], str | None],
+        guard: Guard,
         region: str,
         domain: str,
         clock: Clock,
@@ -101,7 +115,8 @@ class Gateway:
         self._patience_s = patience_s
         self._secure = secure
         self._methods: dict[type, Method] = {kind: getattr(store, name) for kind, name in METHODS.items()}
-        self._secret_of = secret_of
+        self._guard = guard
+        self._judge = Judge(guard, region=region, secure=secure, clock=clock)
         self._region = region
         self._domain = domain
         self._clock = clock
@@ -131,21 +146,65 @@ class Gateway:
         if exchange.fault is not None:
             raise exchange.fault
         call.request = request = parse_request(exchange.method, exchange.target, exchange.headers, domain=self._domain)
+        if request.method == "POST" and request.path == "/" and not request.bucket:
+            await self._serve_form(exchange, call, request)
+            return
         try:
             operation = route(request)
             call.operation = operation.name
-        finally:
+        except S3Error as unknown:
             # Whoever may not ask hears that and nothing else: its error goes before one of the route.
-            signed = authenticate(request, secret_of=self._secret_of, region=self._region, now_ms=self._clock.now_ms())
-        call.access_key = signed.access_key
+            if not self._authenticate(call, request).access_key:
+                raise Denied("nobody signed it") from unknown
+            raise
+        signed = self._authenticate(call, request)
         if operation.lengthy and not exchange.legacy:
             result, ask = await self._run_patiently(exchange, call, operation, signed)
         else:
-            result, ask = await self._run(exchange, request, operation, signed)
+            result, ask = await self._run(exchange, call, request, operation, signed)
         if isinstance(result, s3.ObjectGot):
             await self._send_object(exchange, call, ask, result)
         else:
             self._send(exchange, call, render(request, result, secure=self._secure))
+
+    def _authenticate(self, call: _Call, request: Request) -> Signed:
+        guard = self._guard
+        signed = authenticate(
+            request,
+            secret_of=guard.secret_of,
+            session_secret=guard.session_secret,
+            region=self._region,
+            now_ms=self._clock.now_ms(),
+        )
+        call.access_key = signed.access_key
+        return signed
+
+    async def _serve_form(self, exchange: Exchange, call: _Call, request: Request) -> None:
+        """Answer a request for temporary credentials, which is another protocol on the same address."""
+        try:
+            body = await read_whole(PlainBody(exchange), STS_FORM_BYTES)
+            guard = self._guard
+            signed = authenticate_form(
+                request,
+                body,
+                service=sts.SERVICE,
+                secret_of=guard.secret_of,
+                session_secret=guard.session_secret,
+                now_ms=self._clock.now_ms(),
+            )
+            call.access_key = signed.access_key
+            who = guard.principal(signed.access_key, signed.token)
+            call.principal = who.text
+            ask = sts.parse(body)
+            call.operation = type(ask).__name__
+            result = assume(guard, who, ask, temporary=bool(signed.token))
+            call.decision = "allow"
+            self._send(exchange, call, sts.render(result, request_id=call.id))
+        except S3Error as trouble:
+            call.code, call.detail = trouble.code, trouble.detail
+            if isinstance(trouble, Denied):
+                call.decision, call.reason = "deny", trouble.detail
+            self._send(exchange, call, sts.render_error(trouble, request_id=call.id))
 
     async def _run_patiently(
         self, exchange: Exchange, call: _Call, operation: Operation, signed: Signed
@@ -153,7 +212,7 @@ class Gateway:
         """As `_run`, while the client is kept waiting by blanks. Amazon S3 API Reference, CompleteMultipartUpload."""
         assert call.request is not None
         async with asyncio.TaskGroup() as group:
-            running = group.create_task(self._run(exchange, call.request, operation, signed))
+            running = group.create_task(self._run(exchange, call, call.request, operation, signed))
             while not (await asyncio.wait((running,), timeout=self._patience_s))[0]:
                 if exchange.open:
                     exchange.extend(b" ")
@@ -170,11 +229,33 @@ class Gateway:
             exchange.reply(reply.status, self._headers(call, reply), reply.body)
 
     async def _run(
-        self, exchange: Exchange, request: Request, operation: Operation, signed: Signed
+        self, exchange: Exchange, call: _Call, request: Request, operation: Operation, signed: Signed
     ) -> tuple[object, Any]:
         """The result of the operation and the request that it answers."""
         assert operation.parse is not None, "route gives only operations that are implemented"
         ask = operation.parse(request)
+        who = self._guard.principal(signed.access_key, signed.token)
+        call.principal = who.text
+        judged = await self._judge.judge(exchange, request, operation, signed, who, ask)
+        if judged is None:
+            call.decision, call.reason = "allow", "account owner"
+            return await self._do(exchange, request, operation, signed, ask, None)
+        call.decision, call.reason = "allow", judged.reason
+        try:
+            result, ask = await self._do(exchange, request, operation, signed, judged.ask, judged)
+        except S3Error as trouble:
+            raise self._guard.disguise(judged, trouble) from trouble
+        return settled(judged, result), ask
+
+    async def _do(
+        self,
+        exchange: Exchange,
+        request: Request,
+        operation: Operation,
+        signed: Signed,
+        ask: Any,
+        judged: Judged | None,
+    ) -> tuple[object, Any]:
         method = self._methods[type(ask)]
         if operation.body is BodyKind.NONE:
             return await method(ask), ask
@@ -191,6 +272,8 @@ class Gateway:
             ask = replace(ask, expected=replace(ask.expected, checksum=body.trailer))
         if operation.fill is not None:
             ask = operation.fill(ask, data)
+        if judged is not None:
+            ask = await self._guard.fill(judged, ask)
         return await method(ask), ask
 
     async def _send_object(self, exchange: Exchange, call: _Call, ask: s3.GetObject, got: s3.ObjectGot) -> None:
@@ -226,6 +309,8 @@ class Gateway:
     def _fail(self, exchange: Exchange, call: _Call, error: S3Error) -> None:
         """Answer with an error: in the body when the client was kept waiting, by breaking the connection when a body has begun."""
         call.code, call.detail = error.code, error.detail
+        if isinstance(error, Denied):
+            call.decision, call.reason = "deny", error.detail
         if exchange.status:
             call.status = error.status
         if exchange.status and not exchange.open:
@@ -255,6 +340,9 @@ class Gateway:
                 access_key=call.access_key,
                 client=exchange.client,
                 detail=call.detail,
+                principal=call.principal,
+                decision=call.decision,
+                reason=call.reason,
             )
         )
 

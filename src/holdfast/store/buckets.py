@@ -15,19 +15,21 @@ from holdfast.s3 import (
     ListBuckets,
     Location,
 )
+from holdfast.store.sharing import names_of
 
 
 async def list_buckets(site: Site, ask: ListBuckets, owner: str) -> BucketsListed:
-    """All buckets in order of their names, or a page of them."""
+    """The buckets of an account in order of their names, or a page of them."""
     limit = None if ask.limit is None else ask.limit + 1
-    found = await site.index.buckets(prefix=ask.prefix, after=ask.after, limit=limit)
+    found = await site.index.buckets(prefix=ask.prefix, after=ask.after, limit=limit, owner=ask.owner)
     page = found if ask.limit is None else found[: ask.limit]
     more = page[-1].name if page and len(page) < len(found) else ""
-    return BucketsListed(page, owner, ask.prefix, more)
+    owner = ask.owner or owner
+    return BucketsListed(page, owner, ask.prefix, more, names_of(site, [owner]))
 
 
 async def create_bucket(site: Site, ask: CreateBucket, owner: str, region: str) -> BucketCreated:
-    """Make a bucket. Raises BucketAlreadyOwnedByYou, InvalidLocationConstraint."""
+    """Make a bucket. Raises BucketAlreadyOwnedByYou, BucketAlreadyExists, InvalidLocationConstraint."""
     if ask.object_lock:
         raise S3Error("NotImplemented", "Object lock is not implemented.")
     if ask.region and ask.region not in (region, "EU" if region == "eu-west-1" else region):
@@ -37,7 +39,8 @@ async def create_bucket(site: Site, ask: CreateBucket, owner: str, region: str) 
             fields={"LocationConstraint": ask.region},
         )
     policy = site.policy_of(ask.bucket)
-    await site.index.create_bucket(Bucket(ask.bucket, site.clock.now_ms(), policy, owner, ask.region))
+    bucket = Bucket(ask.bucket, site.clock.now_ms(), policy, ask.owner or owner, ask.region, ask.settings)
+    await site.index.create_bucket(bucket)
     return BucketCreated(ask.bucket)
 
 

@@ -4,6 +4,7 @@ Order is the UTF-8 byte order of the whole key. Source: Amazon S3 API Reference,
 """
 
 from holdfast.copies.site import Site
+from holdfast.model import Bucket
 from holdfast.s3 import (
     ListMultipartUploads,
     ListObjects,
@@ -13,41 +14,51 @@ from holdfast.s3 import (
     UploadsListed,
     UploadsPage,
 )
+from holdfast.s3.sharing import ENFORCED, ownership_of
+from holdfast.store.sharing import names_of
 
 
-async def list_objects(site: Site, ask: ListObjects, owner: str) -> ObjectsListed:
+async def list_objects(site: Site, ask: ListObjects) -> ObjectsListed:
     """A page of keys and common prefixes."""
-    if not ask.limit:
-        await site.index.bucket(ask.bucket)
-        return ObjectsListed(ask, Page((), (), ""), owner)
-    page = await site.index.scan(
-        ask.bucket, prefix=ask.prefix, delimiter=ask.delimiter, after=ask.after, limit=ask.limit
-    )
-    return ObjectsListed(ask, page, owner)
+    bucket = await site.index.bucket(ask.bucket)
+    page = Page((), (), "")
+    if ask.limit:
+        page = await site.index.scan(
+            ask.bucket, prefix=ask.prefix, delimiter=ask.delimiter, after=ask.after, limit=ask.limit
+        )
+    names = _names(site, bucket, page) if ask.fetch_owner or not ask.v2 else {}
+    return ObjectsListed(ask, page, bucket.owner, names)
 
 
-async def list_versions(site: Site, ask: ListVersions, owner: str) -> ObjectsListed:
+async def list_versions(site: Site, ask: ListVersions) -> ObjectsListed:
     """A page of versions: in a bucket without versioning each object is its only version, `null`."""
-    if not ask.limit:
-        await site.index.bucket(ask.bucket)
-        return ObjectsListed(ask, Page((), (), ""), owner)
-    page = await site.index.scan(
-        ask.bucket, prefix=ask.prefix, delimiter=ask.delimiter, after=ask.key_marker, limit=ask.limit
-    )
-    return ObjectsListed(ask, page, owner)
+    bucket = await site.index.bucket(ask.bucket)
+    page = Page((), (), "")
+    if ask.limit:
+        page = await site.index.scan(
+            ask.bucket, prefix=ask.prefix, delimiter=ask.delimiter, after=ask.key_marker, limit=ask.limit
+        )
+    return ObjectsListed(ask, page, bucket.owner, _names(site, bucket, page))
 
 
-async def list_uploads(site: Site, ask: ListMultipartUploads, owner: str) -> UploadsListed:
+async def list_uploads(site: Site, ask: ListMultipartUploads) -> UploadsListed:
     """A page of multipart uploads in progress."""
-    if not ask.limit:
-        await site.index.bucket(ask.bucket)
-        return UploadsListed(ask, UploadsPage((), (), "", ""), owner)
-    page = await site.index.uploads(
-        ask.bucket,
-        prefix=ask.prefix,
-        delimiter=ask.delimiter,
-        key_marker=ask.key_marker,
-        upload_marker=ask.upload_marker,
-        limit=ask.limit,
-    )
-    return UploadsListed(ask, page, owner)
+    bucket = await site.index.bucket(ask.bucket)
+    page = UploadsPage((), (), "", "")
+    if ask.limit:
+        page = await site.index.uploads(
+            ask.bucket,
+            prefix=ask.prefix,
+            delimiter=ask.delimiter,
+            key_marker=ask.key_marker,
+            upload_marker=ask.upload_marker,
+            limit=ask.limit,
+        )
+    writers = () if ownership_of(bucket) == ENFORCED else (upload.marks.owner for upload in page.uploads)
+    return UploadsListed(ask, page, bucket.owner, names_of(site, {bucket.owner, *writers} - {""}))
+
+
+def _names(site: Site, bucket: Bucket, page: Page) -> dict[str, str]:
+    """Display names of everybody who owns something on a page: whoever is not in it owns nothing there."""
+    writers = () if ownership_of(bucket) == ENFORCED else (version.marks.owner for _, version in page.versions)
+    return names_of(site, {bucket.owner, *writers} - {""})

@@ -12,6 +12,7 @@ from holdfast.errors import S3Error
 from holdfast.model import Bucket, pack
 from holdfast.s3 import Done
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut
+from holdfast.s3.sharing import OwnershipControls
 from holdfast.s3.versioning import Versioning
 
 Rule = Callable[[Site, Bucket, Any], Awaitable[None]]
@@ -23,6 +24,8 @@ async def _check_versioning(site: Site, bucket: Bucket, value: Versioning) -> No
 
 
 RULES: Mapping[str, Rule] = {"versioning": _check_versioning}
+LEFT: Mapping[str, Any] = {"ownershipControls": OwnershipControls("")}
+"""What a deletion leaves behind, where having had a setting differs from never having had it."""
 
 
 async def get_setting(site: Site, ask: GetSetting) -> SettingGot:
@@ -35,13 +38,14 @@ async def put_setting(site: Site, ask: PutSetting) -> SettingPut:
     """Set it. Raises NoSuchBucket and what its rule raises."""
     await _check(site, ask.bucket, ask.name, ask.value)
     await site.index.configure(ask.bucket, ask.name, pack(ask.value))
-    return SettingPut()
+    return SettingPut(ask.name)
 
 
 async def delete_setting(site: Site, ask: DeleteSetting) -> Done:
     """Take it away; succeeds when there is none. Raises NoSuchBucket and what its rule raises."""
     await _check(site, ask.bucket, ask.name, None)
-    await site.index.configure(ask.bucket, ask.name, None)
+    left = LEFT.get(ask.name)
+    await site.index.configure(ask.bucket, ask.name, None if left is None else pack(left))
     return Done()
 
 

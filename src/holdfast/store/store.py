@@ -6,8 +6,10 @@ It only joins: each method hands a typed request to the module that answers for 
 
 from holdfast import s3
 from holdfast.copies.site import Site
+from holdfast.s3.acl import AclGot, AclPut, GetAcl, PutAcl
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut
-from holdfast.store import buckets, copying, delete, listing, multipart, read, settings, write
+from holdfast.s3.sharing import GetPolicyStatus, PolicyStatus
+from holdfast.store import buckets, copying, delete, listing, multipart, read, settings, sharing, write
 
 
 class Store:
@@ -42,6 +44,15 @@ class Store:
     async def delete_setting(self, ask: DeleteSetting) -> s3.Done:
         return await settings.delete_setting(self._site, ask)
 
+    async def get_acl(self, ask: GetAcl) -> AclGot:
+        return await sharing.get_acl(self._site, ask)
+
+    async def put_acl(self, ask: PutAcl) -> AclPut:
+        return await sharing.put_acl(self._site, ask)
+
+    async def get_policy_status(self, ask: GetPolicyStatus) -> PolicyStatus:
+        return await sharing.get_policy_status(self._site, ask)
+
     async def put_object(self, ask: s3.PutObject, body: s3.Body) -> s3.ObjectPut:
         return await write.put_object(self._site, ask, body)
 
@@ -61,10 +72,10 @@ class Store:
         return await delete.delete_objects(self._site, ask)
 
     async def list_objects(self, ask: s3.ListObjects) -> s3.ObjectsListed:
-        return await listing.list_objects(self._site, ask, self._owner)
+        return await listing.list_objects(self._site, ask)
 
     async def list_versions(self, ask: s3.ListVersions) -> s3.ObjectsListed:
-        return await listing.list_versions(self._site, ask, self._owner)
+        return await listing.list_versions(self._site, ask)
 
     async def create_multipart_upload(self, ask: s3.CreateMultipartUpload) -> s3.UploadCreated:
         return await multipart.create_upload(self._site, ask)
@@ -82,7 +93,7 @@ class Store:
         return await multipart.abort_upload(self._site, ask)
 
     async def list_parts(self, ask: s3.ListParts) -> s3.PartsListed:
-        return await multipart.list_parts(self._site, ask, self._owner)
+        return await multipart.list_parts(self._site, ask)
 
     async def list_multipart_uploads(self, ask: s3.ListMultipartUploads) -> s3.UploadsListed:
-        return await listing.list_uploads(self._site, ask, self._owner)
+        return await listing.list_uploads(self._site, ask)

@@ -11,7 +11,9 @@ from typing import Any
 from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.model import Checksum, ChecksumType
+from holdfast.s3.acl import AclGot, AclPut
 from holdfast.s3.settings import SettingGot, SettingPut
+from holdfast.s3.sharing import PolicyStatus
 from holdfast.wire import render_xml
 from holdfast.wire.conditions import http_date
 from holdfast.wire.documents import DOCUMENTS
@@ -145,6 +147,10 @@ def _setting_got(result: SettingGot) -> Reply:
 
 
 def _setting_put(result: SettingPut) -> Reply:
+    return Reply(DOCUMENTS[result.name].put_status, [])
+
+
+def _acl_put(result: AclPut) -> Reply:
     return Reply(200, [])
 
 
@@ -203,6 +209,9 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.Location: _xml("LocationConstraint", render_xml.location),
     SettingGot: _setting_got,
     SettingPut: _setting_put,
+    AclGot: _xml("AccessControlPolicy", render_xml.acl_got),
+    AclPut: _acl_put,
+    PolicyStatus: _xml("PolicyStatus", render_xml.policy_status),
     s3.Done: _done,
     s3.ObjectDeleted: _done,
     s3.ObjectPut: _object_put,

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from holdfast.model import Value
+from holdfast.s3.sharing import BucketPolicy, OwnershipControls, PublicAccessBlock
 from holdfast.s3.versioning import Versioning
-from holdfast.wire.documents import versioning
+from holdfast.wire.documents import ownership, policy, public_access, versioning
 from holdfast.xml import Element
 
 
@@ -29,6 +30,8 @@ class Document(Value, frozen=True):
     missing: str = ""
     """The error code when it is not set; empty when `default` is the answer then."""
     default: Any = None
+    put_status: int = 200
+    """Of the reply to who set it."""
 
 
 def _xml(
@@ -51,6 +54,23 @@ _ROWS = (
         versioning.read,
         versioning.write,
         default=Versioning(),
+    ),
+    Document("policy", BucketPolicy, "", policy.read, policy.write, "NoSuchBucketPolicy", put_status=204),
+    _xml(
+        "publicAccessBlock",
+        PublicAccessBlock,
+        "PublicAccessBlockConfiguration",
+        public_access.read,
+        public_access.write,
+        "NoSuchPublicAccessBlockConfiguration",
+    ),
+    _xml(
+        "ownershipControls",
+        OwnershipControls,
+        "OwnershipControls",
+        ownership.read,
+        ownership.write,
+        default=OwnershipControls(),
     ),
 )
 
