@@ -146,6 +146,8 @@ class Copy(Value, frozen=True, array_like=True):
 
     grid: int
     etag: str
+    at: str = ""
+    """The key under which it lies there, when that is not (yet) its version's own."""
 
 
 class Retention(Value, frozen=True, array_like=True):
@@ -204,6 +206,10 @@ class Version(Value, frozen=True):
     """True while this version's parts are spool files."""
     version_id: str = "null"
     marks: Marks = UNMARKED
+    home: str = ""
+    """The key under which it is kept, when that is not the object's: it is not current."""
+    marker: bool = False
+    """It is a delete marker: nothing but its id and its time."""
 
 
 def block_count(size_bytes: int) -> int:

@@ -15,6 +15,7 @@ from holdfast import s3
 from holdfast.events import RequestEnded, Teller
 from holdfast.grids.memory import MemoryGrid
 from holdfast.model import Facts
+from holdfast.s3.identities import OWNER_ID
 from holdfast.serve.gateway import METHODS, Gateway
 from holdfast.signing import UNSIGNED_PAYLOAD, amz_date
 from holdfast.testing.rawhttp import RawClient, StillClock, run, serving
@@ -28,6 +29,15 @@ MINUTE_MS: Final = 60_000
 PATHS: Final = {Scope.SERVICE: "/", Scope.BUCKET: f"/{BUCKET}", Scope.OBJECT: f"/{BUCKET}/{KEY}"}
 VALUES: Final = {"list-type": "2", "uploadId": "", "x-amz-copy-source": f"/{BUCKET}/source", "x-amz-request-route": "r"}
 """What markers are given where that matters."""
+POLICY: Final = (
+    b'{"Statement": [{"Effect": "Allow", "Principal": {"AWS": "000000000000"}, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::'
+    + BUCKET.encode()
+    + b'/*"}]}'
+)
+ACL: Final = (
+    f"<AccessControlPolicy><Owner><ID>{OWNER_ID}</ID></Owner><AccessControlList><Grant><Grantee><ID>{OWNER_ID}</ID></Grantee>"
+    "<Permission>FULL_CONTROL</Permission></Grant></AccessControlList></AccessControlPolicy>"
+).encode()
 NEEDS: Final[dict[str, Ask]] = {
     "GetObjectAttributes": Ask("", "", headers={"x-amz-object-attributes": "ETag"}),
     "UploadPart": Ask("", "", query=(("partNumber", "1"),)),
@@ -35,6 +45,30 @@ NEEDS: Final[dict[str, Ask]] = {
     "CreateBucket": Ask("", "/another"),
     "PutBucketVersioning": Ask(
         "", "", body=b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    ),
+    "PutObjectLockConfiguration": Ask(
+        "",
+        "",
+        body=b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>",
+    ),
+    "PutObjectRetention": Ask(
+        "",
+        "",
+        body=b"<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2999-01-01T00:00:00Z</RetainUntilDate></Retention>",
+    ),
+    "PutObjectLegalHold": Ask("", "", body=b"<LegalHold><Status>ON</Status></LegalHold>"),
+    "PutBucketAcl": Ask("", "", body=ACL),
+    "PutObjectAcl": Ask("", "", body=ACL),
+    "PutBucketPolicy": Ask("", "", body=POLICY),
+    "PutPublicAccessBlock": Ask(
+        "",
+        "",
+        body=b"<PublicAccessBlockConfiguration><IgnorePublicAcls>true</IgnorePublicAcls></PublicAccessBlockConfiguration>",
+    ),
+    "PutBucketOwnershipControls": Ask(
+        "",
+        "",
+        body=b"<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>",
     ),
     "DeleteObjects": Ask("", "", body=b"<Delete><Object><Key>k</Key></Object></Delete>"),
     "CompleteMultipartUpload": Ask(
@@ -44,6 +78,18 @@ NEEDS: Final[dict[str, Ask]] = {
     ),
 }
 """What the honest request of an operation has beyond its markers."""
+REFUSED_BY_THE_STORE: Final = (
+    "NoSuchKey",
+    "InvalidPart",
+    "BucketNotEmpty",
+    "InvalidBucketState",
+    "InvalidRequest",
+    "ObjectLockConfigurationNotFoundError",
+    "NoSuchBucketPolicy",
+    "NoSuchPublicAccessBlockConfiguration",
+)
+BEFORE_THE_STORE: Final = {"GetBucketPolicyStatus": "NoSuchBucketPolicy"}
+"""What is answered without it."""
 IMPLEMENTED: Final = [row for row in OPERATIONS if row.parse is not None]
 WITH_BODY: Final = [row for row in IMPLEMENTED if row.body is not BodyKind.NONE]
 
@@ -155,8 +201,10 @@ def test_an_honest_request_is_allowed(tmp_path: Path, way: str) -> None:
 
         async def body(table: Table, row: Operation = row) -> None:
             status, code = await table.answer((HONEST | HONEST_BODIES)[way](table.ask(row)))
+            if BEFORE_THE_STORE.get(row.name) == code:
+                return
             assert len(table.store.reached) == 1, f"{row.name}: {status} {code}: does NEEDS say what it needs?"
-            assert status < 300 or code in ("NoSuchKey", "InvalidPart", "BucketNotEmpty"), f"{row.name}: {code}"
+            assert status < 300 or code in REFUSED_BY_THE_STORE, f"{row.name}: {code}"
             assert table.told[-1].access_key == ACCESS
 
         folder = tmp_path / row.name

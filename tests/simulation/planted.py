@@ -20,12 +20,14 @@ from holdfast.grids.sources import BytesSource
 from holdfast.index import (
     sqlite,
     sqlite_debts,
+    sqlite_deletes,
     sqlite_grids,
     sqlite_objects,
     sqlite_open,
     sqlite_owe,
     sqlite_scan,
     sqlite_uploads,
+    sqlite_versions,
 )
 from holdfast.index.interface import Delay, NewVersion, Payment, SpoolFile
 from holdfast.index.sqlite_commit import Committer, _settle
@@ -285,7 +287,7 @@ def _tombstone_dropped_early(act: Act) -> Iterator[None]:
             for other in sqlite_owe.owed(batch, lease.seq):
                 act()
                 sqlite_owe.drop_debt(batch, lease.seq, other.grid, other.size)
-            sqlite_objects.end_tombstone(batch, lease.bucket, debt.key.encode())
+            sqlite_versions.end_tombstone(batch, lease.bucket, debt.key.encode())
         return released
 
     with _instead(sqlite_debts, "_confirm", early):
@@ -338,7 +340,7 @@ def _debt_of_one_grid_not_recorded(act: Act) -> Iterator[None]:
 
 @_mutant("A deletion is owed to every grid, also to one that is down.", RETURNED, "")
 def _deletion_not_owed_to_grids_that_are_down(act: Act) -> Iterator[None]:
-    one, asked = sqlite_objects._delete_one, delete._delete
+    one, asked = sqlite_deletes._delete_one, delete._delete
 
     up: list[set[int]] = [set()]
 
@@ -355,7 +357,7 @@ def _deletion_not_owed_to_grids_that_are_down(act: Act) -> Iterator[None]:
                 sqlite_owe.drop_debt(batch, seq, debt.grid, debt.size)
         return outcome
 
-    with _instead(delete, "_delete", noted), _instead(sqlite_objects, "_delete_one", fewer):
+    with _instead(delete, "_delete", noted), _instead(sqlite_deletes, "_delete_one", fewer):
         yield
 
 

@@ -18,7 +18,9 @@ from holdfast.model import (
     Checksum,
     ChecksumType,
     Facts,
+    Marks,
     Presence,
+    Retention,
     Span,
     WriteCondition,
     replace,
@@ -240,7 +242,7 @@ def test_boto3_bucket_calls_are_understood() -> None:
         ACL="private",
         CreateBucketConfiguration={"LocationConstraint": "eu-central-1"},
     )
-    assert (created.bucket, created.region, created.acl) == ("photos", "eu-central-1", "private")
+    assert (created.bucket, created.region) == ("photos", "eu-central-1")
     assert sent("create_bucket", Bucket="photos").region == ""
     assert sent("head_bucket", Bucket="photos") == s3.HeadBucket("photos")
     assert sent("delete_bucket", Bucket="photos") == s3.DeleteBucket("photos")
@@ -351,10 +353,7 @@ def test_storage_classes_are_kept_and_unknown_ones_refused() -> None:
         "x-amz-server-side-encryption",
         "x-amz-server-side-encryption-customer-algorithm",
         "x-amz-server-side-encryption-aws-kms-key-id",
-        "x-amz-object-lock-mode",
-        "x-amz-object-lock-retain-until-date",
         "x-amz-tagging",
-        "x-amz-grant-read",
         "x-amz-write-offset-bytes",
         "x-amz-checksum-sha512",
         "x-amz-checksum-xxhash64",
@@ -383,18 +382,28 @@ def test_customer_keys_are_refused_everywhere(method: str, target: str) -> None:
     assert refusal(method, target, {name: "AES256"}).fields == {"Header": name}
 
 
-def test_only_private_acls_are_accepted() -> None:
-    for acl in ("private", "bucket-owner-full-control"):
+def test_canned_acls_have_names() -> None:
+    for acl in ("private", "bucket-owner-full-control", "public-read"):
         assert ask("PUT", "/photos/a", {"x-amz-acl": acl}).facts == Facts()
-    assert refusal("PUT", "/photos/a", {"x-amz-acl": "public-read"}).code == "NotImplemented"
-    assert refusal("PUT", "/photos", {"x-amz-acl": "public-read-write"}).code == "NotImplemented"
     assert refusal("PUT", "/photos/a", {"x-amz-acl": "mine"}).code == "InvalidArgument"
 
 
-def test_buckets_with_object_lock_acls_or_bad_names_are_refused() -> None:
-    assert ask("PUT", "/photos", {"x-amz-bucket-object-lock-enabled": "false"}).bucket == "photos"
-    assert refusal("PUT", "/photos", {"x-amz-bucket-object-lock-enabled": "true"}).code == "NotImplemented"
-    assert refusal("PUT", "/photos", {"x-amz-object-ownership": "ObjectWriter"}).code == "NotImplemented"
+def test_locks_come_whole_and_well_formed() -> None:
+    mode, until, hold = (f"x-amz-object-lock-{name}" for name in ("mode", "retain-until-date", "legal-hold"))
+    locked: dict[str, str | bytes] = {mode: "GOVERNANCE", until: "2030-01-02T03:04:05.6Z", hold: "ON"}
+    assert ask("PUT", "/photos/a", locked).marks == Marks(retention=Retention("GOVERNANCE", 1893553445600), hold=True)
+    assert ask("PUT", "/photos/a", {hold: "OFF"}).marks == Marks()
+    wrongs: list[dict[str, str]] = [{mode: "GOVERNANCE"}, {until: "2030-01-02"}, {mode: "x", until: "2030-01-02"}]
+    for wrong in [*wrongs, {hold: "on"}]:
+        assert refusal("PUT", "/photos/a", wrong).code == "InvalidArgument"
+    assert refusal("PUT", "/photos/a", {mode: "GOVERNANCE", until: "tomorrow"}).code == "InvalidArgument"
+    assert ask("DELETE", "/photos/a", {"x-amz-bypass-governance-retention": "true"}).bypass
+    assert not ask("DELETE", "/photos/a").bypass
+
+
+def test_buckets_with_bad_names_are_refused() -> None:
+    assert not ask("PUT", "/photos", {"x-amz-bucket-object-lock-enabled": "false"}).object_lock
+    assert ask("PUT", "/photos", {"x-amz-bucket-object-lock-enabled": "true"}).object_lock
     assert refusal("PUT", "/Photos").code == "InvalidBucketName"
 
 

@@ -27,6 +27,8 @@ from holdfast.s3.identities import context_of as sealed_for
 from holdfast.sealing.master import MasterKey
 
 _ARN: Final = "arn:aws:s3:::"
+_TOLD_BY_BODY: Final = frozenset({"DeleteObjects", "PutObjectRetention", "PutObjectLegalHold", "PutObjectTagging"})
+"""Operations whose body says what conditions may be on, or what is to be deleted: they are judged once it was read."""
 
 
 class Denied(S3Error):
@@ -119,7 +121,7 @@ class Guard:
     # --- may they ---
 
     async def check(self, who: Principal, question: Question) -> Judged:
-        """The request as it is to be run. Raises Denied, NoSuchBucket, and what `rules` raise."""
+        """The request as it is to be run; without an `ask` (it was not understood) only whether it may be asked. Raises Denied, NoSuchBucket, and what `rules` raise."""
         needs = [need for need in NEEDS[question.operation] if _called_for(need, question)]
         if not question.bucket or question.operation == "CreateBucket":
             context = context_of(question, who, None)
@@ -132,12 +134,8 @@ class Guard:
             account = self.account_of(sharing.bucket.owner)
             check_owner_header(question.headers, "x-amz-expected-bucket-owner", sharing.bucket.owner, account)
             judged = Judged(question.ask, who, question, sharing, context_of(question, who, account))
-            for need in needs:
-                if need.on == "source":
-                    await self._check_source(judged, need)
-                elif not isinstance(question.ask, DeleteObjects):
-                    version = question.query.get("versionId", "")
-                    self._settle(judged, await self._decide(judged, sharing, need, question.key, version))
+            if question.operation not in _TOLD_BY_BODY:
+                await self._check_all(judged, sharing, needs)
         judged.ask = amended(judged.ask, who, question, judged.sharing, self.index.identities)
         return judged
 
@@ -146,7 +144,13 @@ class Guard:
         assert judged.sharing is not None or not judged.question.bucket or judged.question.operation == "CreateBucket"
         if isinstance(ask, DeleteObjects) and judged.sharing is not None:
             return await self._permitted(judged, judged.sharing, ask)
-        judged.question.ask = ask
+        question = judged.question
+        question.ask = ask
+        if question.operation in _TOLD_BY_BODY and judged.sharing is not None:
+            account = self.account_of(judged.sharing.bucket.owner)
+            judged.context = context_of(question, judged.who, account)
+            needs = [need for need in NEEDS[question.operation] if _called_for(need, question)]
+            await self._check_all(judged, judged.sharing, needs)
         marks = UNMARKED
         if judged.sharing is not None and judged.question.operation == "PutObjectAcl":
             marks = await self._marks(ask.bucket, ask.key, ask.version_id)
@@ -165,6 +169,16 @@ class Guard:
             shared(sharing, judged.who, "s3:ListBucket"),
         )
         return error if decision.allowed else Denied(f"there is no such key, and {decision.reason}")
+
+    async def _check_all(self, judged: Judged, sharing: Sharing, needs: Iterable[Need]) -> None:
+        question = judged.question
+        for need in needs:
+            if need.on == "source":
+                if judged.ask is not None:
+                    await self._check_source(judged, need)
+            else:
+                version = question.query.get("versionId", "")
+                self._settle(judged, await self._decide(judged, sharing, need, question.key, version))
 
     async def _check_source(self, judged: Judged, need: Need) -> None:
         """Raises Denied and NoSuchBucket for the object that is to be copied."""
@@ -190,10 +204,9 @@ class Guard:
 
     async def _marks(self, bucket: str, key: str, version_id: str) -> Marks:
         """Those of the version that is meant; none when it is not there."""
-        version = await self.index.get(bucket, key)
-        if version is None or (version_id and version.version_id != version_id):
-            return UNMARKED
-        return version.marks
+        index = self.index
+        version = await (index.version(bucket, key, version_id) if version_id else index.get(bucket, key))
+        return UNMARKED if version is None else version.marks
 
     async def _permitted(self, judged: Judged, sharing: Sharing, ask: DeleteObjects) -> DeleteObjects:
         """Those of many deletions that are allowed; the others are remembered as refused, each for itself."""
@@ -212,6 +225,8 @@ class Guard:
                 allowed.append(one)
             else:
                 denied.append(DeleteFailed(one.key, one.version_id, "AccessDenied", CODES["AccessDenied"].message))
+        if not allowed and not judged.who.asker.arn:
+            raise Denied(judged.reason)
         judged.denied = tuple(denied)
         return replace(ask, asks=tuple(allowed))
 

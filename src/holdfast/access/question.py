@@ -12,7 +12,9 @@ from urllib.parse import parse_qsl
 
 from holdfast.access.conditions import EXISTING_TAG
 from holdfast.access.principal import Principal
+from holdfast.model import Retention
 from holdfast.s3.identities import Account
+from holdfast.s3.locks import PutLegalHold, PutRetention
 
 _HEADERS: Final = {
     name: "s3:" + name
@@ -106,12 +108,25 @@ def context_of(question: Question, who: Principal, account: Account | None) -> d
         found["s3:signatureage"] = (str(max(0, question.now_ms - question.signed_ms)),)
     found.update({key: (question.headers[name],) for name, key in _HEADERS.items() if name in question.headers})
     found.update({key: (question.query[name],) for name, key in _QUERY.items() if name in question.query})
+    found.update({key: (text,) for key, text in _lock_of(question.ask).items()})
     _add_lock(found, question.now_ms)
     tags = _tags_of(question)
     if tags:
         found["s3:requestobjecttagkeys"] = tuple(tags)
         found.update({f"s3:requestobjecttag/{key.lower()}": (value,) for key, value in tags.items()})
     return found
+
+
+def _lock_of(ask: Any) -> dict[str, str]:
+    """What a request that was read would lock a version by."""
+    match ask:
+        case PutRetention(retention=Retention(mode=mode, until_ms=until_ms)):
+            until = datetime.fromtimestamp(until_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            return {"s3:object-lock-mode": mode, "s3:object-lock-retain-until-date": until}
+        case PutLegalHold(on=on):
+            return {"s3:object-lock-legal-hold": "ON" if on else "OFF"}
+        case _:
+            return {}
 
 
 def _add_lock(found: dict[str, tuple[str, ...]], now_ms: int) -> None:

@@ -15,7 +15,7 @@ from holdfast.config.notation import show_size
 from holdfast.config.settings import GridSettings, Settings
 from holdfast.errors import ConfigError
 from holdfast.limits import PUT_BYTES
-from holdfast.s3 import is_bucket_name
+from holdfast.s3.names import is_bucket_name
 
 _LOOPBACK = re.compile(r"http://(?:localhost|127\.[0-9.]+|\[::1\])(?::[0-9]+)?$")
 

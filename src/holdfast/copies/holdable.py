@@ -11,12 +11,16 @@ from holdfast.errors import S3Error
 from holdfast.grids.grid import Capabilities
 from holdfast.grids.metadata import size_bytes
 from holdfast.model import Facts, Redundancy
+from holdfast.s3.versioning import RESERVED, is_reserved
 
 
 def check_holdable(
     site: Site, policy: Redundancy, *, bucket: str, key: str, facts: Facts | None = None, size: int | None = None
 ) -> None:
     """Raises KeyTooLongError, InvalidArgument, MetadataTooLarge or EntityTooLarge with the reason, for the first grid that cannot."""
+    if is_reserved(key):
+        message = f"Keys that begin with {RESERVED} are kept for versions that are not current."
+        raise S3Error("InvalidArgument", message, fields={"ArgumentName": "Key", "ArgumentValue": key})
     for number in policy.grids:
         seat = site.seat(number)
         if seat is not None:

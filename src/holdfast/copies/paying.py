@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from holdfast.copies.blocks import Block, all_blocks
 from holdfast.copies.reading import NoCopy, spool_is_sound, verify_copy
+from holdfast.copies.searching import judge
 from holdfast.copies.site import Seat, Site
 from holdfast.copies.through import is_here, read_through
 from holdfast.crew import CrewFull
@@ -101,6 +102,10 @@ async def pay(site: Site, debt: Debt, staged: Ready | None = None) -> Payment | 
     place = Place(debt.bucket, debt.key)
     try:
         policy = site.redundancy(debt.bucket)
+        if debt.guest:
+            due = await _while_leased(site, debt, partial(make_way, site, debt))
+            if due is not None:
+                return Delay(debt, due.due_ms, due.reason, counts=False, silent=due.silent)
         if debt.version is None:
             await seat.grid.delete(place)
             payment, how = Payment(debt, None, policy.grids), "deleted"
@@ -136,6 +141,35 @@ async def pay(site: Site, debt: Debt, staged: Ready | None = None) -> Payment | 
     return payment
 
 
+async def make_way(site: Site, debt: Debt) -> Delay | None:
+    """Before a key is changed at a grid: bring the older version whose copy lies there to the place where it belongs. None when nothing
+    is in the way any more; else when to try again, and why."""
+    guest = await site.index.get(debt.bucket, debt.guest)
+    lies = guest is not None and any(copy.grid == debt.grid and copy.at == debt.key for copy in guest.copies)
+    if guest is None or not lies or _is_kept(guest):
+        return None
+    now_ms = site.clock.now_ms()
+    until_ms = now_ms + int(LEASE_S * 1000)
+    moving = await site.index.claim_key(
+        debt.grid, debt.bucket, debt.guest, holder=debt.holder, now_ms=now_ms, lease_until_ms=until_ms
+    )
+    if moving is None:
+        if debt.grid not in await site.index.debt_of(debt.bucket, debt.guest):
+            return None
+        return Delay(debt, now_ms + int(DEBT_RETRY_S * 1000), "an older version is being moved out of its way", False)
+    outcome = await pay(site, moving)
+    if isinstance(outcome, Payment):
+        settled = await site.index.settle([outcome])
+        await site.spool.release(settled.released)
+        return None
+    await site.index.postpone([outcome])
+    if outcome.holds:
+        return None
+    # A grid that refuses the older version for good must not keep the key for ever: then a copy elsewhere is enough.
+    elsewhere = any(copy.grid != debt.grid and not copy.at for copy in guest.copies)
+    return None if elsewhere and not outcome.silent and not outcome.doubt else outcome
+
+
 def _counted(debt: Debt) -> bool:
     """Whether the grid's copy counts although the grid is owed the key."""
     return debt.version is not None and any(copy.grid == debt.grid for copy in debt.version.copies)
@@ -157,12 +191,14 @@ async def _bring(
             return etag, "confirmed"
     if staged is not None:
         return await _publish(seat, await staged()), "copied"
+    label = Label(version.seq, version.etag, version.modified_ms, version.facts.system, version.facts.user)
+    if not here and (etag := await _moved(site, seat, debt, version, place, label)):
+        return etag, "moved there"
     # Those that hold it first; then those that may have parts of it, and the one that is owed it may, too.
     sources = dict.fromkeys([copy.grid for copy in version.copies] + list(site.redundancy(debt.bucket).grids))
     route = [*(number for number in sources if number != debt.grid), debt.grid]
     last = version.spooled and await site.index.debt_of(debt.bucket, debt.key) == (debt.grid,)
     body = _Body(site, place, version, blocks, route, last=last, local=seat.grid.capabilities.local)
-    label = Label(version.seq, version.etag, version.modified_ms, version.facts.system, version.facts.user)
     if body.files and not await spool_is_sound(site, blocks):
         body.without_files()
     elif body.data is None and not version.spooled:
@@ -177,6 +213,20 @@ async def _bring(
             body.origins = ()  # The provider does not copy it, or it is another one there: send it from here.
     how = "linked" if body.handover else "copied"
     return await _publish(seat, await seat.grid.stage(place, body, label)), how
+
+
+async def _moved(site: Site, seat: Seat, debt: Debt, version: Version, place: Place, label: Label) -> str:
+    """Copy within the grid what lies there under another key; empty when nothing does, or when the grid cannot."""
+    held = next((copy for copy in version.copies if copy.grid == debt.grid and copy.at), None)
+    if held is None or not held.etag or not seat.grid.capabilities.server_copy:
+        return ""
+    try:
+        return await seat.grid.copy(Place(place.bucket, held.at), place, if_match=held.etag, label=label)
+    except Refused as refusal:
+        # It is not there, or too large to be copied in one go: it comes from wherever it can be read.
+        if refusal.reason in (Reason.ABSENT, Reason.MISMATCH):
+            await judge(site, place, version, debt.grid, refusal)
+        return ""
 
 
 def _is_kept(version: Version) -> bool:

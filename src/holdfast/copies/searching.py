@@ -50,6 +50,7 @@ class Search:
         self._place = place
         self._version = version
         self._held = {copy.grid: copy.etag for copy in version.copies}
+        self._elsewhere = {copy.grid: Place(place.bucket, copy.at) for copy in version.copies if copy.at}
         self._next = [seat for number in route if (seat := site.seat(number)) is not None]
         self._again: list[Seat] = []
         """Failed quickly, which may pass."""
@@ -223,7 +224,8 @@ class Search:
         return False
 
     async def _try(self, seat: Seat, grid: Grid, blocks: Sequence[Block]) -> Begun | GridError:
-        pieces = from_grid(self._site, seat, grid, self._place, blocks, self._held.get(seat.number, ""))
+        place = self._elsewhere.get(seat.number, self._place) if self._elsewhere else self._place
+        pieces = from_grid(self._site, seat, grid, place, blocks, self._held.get(seat.number, ""))
         try:
             return Begun(seat, await anext(pieces), pieces)
         except GridError as trouble:

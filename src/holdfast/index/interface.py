@@ -29,6 +29,7 @@ from holdfast.model import (
     WriteCondition,
 )
 from holdfast.s3 import DeleteAsk, Page, Upload, UploadsPage
+from holdfast.s3.versioning import VersionsPage
 
 SEVERAL: Final = -1
 """In place of a sequence number: more than one change is in doubt."""
@@ -81,6 +82,10 @@ class Written(Value, frozen=True):
     """Spool files of the replaced version: nobody needs them any more, unlink them."""
     doubts: dict[int, int] = {}
     """Of the claimed, the grids where an earlier change is in doubt, and since when (ms)."""
+    version_id: str = ""
+    """Empty in a bucket that never kept versions."""
+    guests: dict[int, str] = {}
+    """Of the claimed, the grids where a copy of an older version lies under the key, and where that belongs."""
 
 
 class Deleted(Value, frozen=True):
@@ -88,7 +93,11 @@ class Deleted(Value, frozen=True):
 
     existed: bool
     code: str = ""
-    """S3 error code when a condition failed, else empty."""
+    """S3 error code when a condition or a lock refused it, else empty."""
+    version_id: str = ""
+    """What was deleted, or the delete marker that was made; empty in a bucket that never kept versions."""
+    marker: bool = False
+    """A delete marker was made, or deleted."""
 
 
 class Debt(Value, frozen=True):
@@ -111,6 +120,8 @@ class Debt(Value, frozen=True):
     happened: it may have, and it may yet. 0: there is none."""
     doubt_seq: int = 0
     """The change that is in doubt; SEVERAL when there is more than one."""
+    guest: str = ""
+    """The key of a version whose copy lies under this key at the grid, and belongs under that one: it goes there first."""
     suspect: bool = False
     """It is owed because this grid's copy was found to be wrong, and nobody has tried to pay it yet."""
 
@@ -299,6 +310,18 @@ class Index(Protocol):
         NoSuchBucket, NoSuchKey, NoSuchVersion."""
         ...
 
+    async def version(self, bucket: str, key: str, version_id: str) -> Version | None:
+        """One version or delete marker by its id, with its inline body when the index has it; without an id what is the latest.
+        One that is not current has its `home`. None when there is none. Raises NoSuchBucket."""
+        ...
+
+    async def scan_versions(
+        self, bucket: str, *, prefix: str, delimiter: str, key_marker: str, version_marker: str, limit: int
+    ) -> VersionsPage:
+        """Versions and delete markers after the markers, by key and then newest first, without inline bodies; prefixes as in `scan`.
+        Raises NoSuchBucket."""
+        ...
+
     async def scan(self, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         """Current versions with keys above `after` in UTF-8 byte order, without inline bodies. With a
         delimiter, keys that have it after the prefix are rolled into common prefixes, each reached by one seek; a
@@ -418,7 +441,7 @@ class Index(Protocol):
         ...
 
     async def copies(self, bucket: str, *, after: str, limit: int) -> tuple[tuple[str, Version], ...]:
-        """Versions in key order, without inline bodies, for scrubbing."""
+        """All versions in order of the keys under which they are kept, without inline bodies, for scrubbing."""
         ...
 
     # --- bookkeeping ---

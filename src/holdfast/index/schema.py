@@ -185,6 +185,32 @@ STEPS: Final[tuple[Step, ...]] = (
         """,
     ),
     Step(
+        "versions that are not current",
+        """
+        -- Delete markers, and versions that are not current. Their rows in object, their copies and debts have a key of their own.
+        CREATE TABLE history (
+            bucket      INTEGER NOT NULL,
+            key         BLOB    NOT NULL,
+            place       INTEGER NOT NULL,   -- its number: the newest has the highest
+            version_id  TEXT    NOT NULL,
+            marker      INTEGER NOT NULL,
+            home        BLOB    NOT NULL,   -- the key of its row in object; empty for a marker
+            at_ms       INTEGER NOT NULL,   -- when a marker was made
+            since_ms    INTEGER NOT NULL,   -- since when it is not the latest; 0: it is, a marker
+            PRIMARY KEY (bucket, key, place)
+        ) STRICT, WITHOUT ROWID;
+
+        -- Copies that lie under another key than their version's: whoever changes that key there makes way for them first.
+        CREATE TABLE guest (
+            bucket      INTEGER NOT NULL,
+            key         BLOB    NOT NULL,   -- where it lies
+            grid        INTEGER NOT NULL,
+            home        BLOB    NOT NULL,   -- where it belongs
+            PRIMARY KEY (bucket, key, grid)
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
+    Step(
         "accounts, users, groups, roles; their keys and policies",
         """
         CREATE TABLE account (

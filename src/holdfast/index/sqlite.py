@@ -20,10 +20,12 @@ from holdfast.errors import ConfigError, S3Error
 from holdfast.events import Teller
 from holdfast.index import sqlite_buckets as buckets
 from holdfast.index import sqlite_debts as debts
+from holdfast.index import sqlite_deletes as deletes
 from holdfast.index import sqlite_grids as grids
 from holdfast.index import sqlite_objects as objects
 from holdfast.index import sqlite_scan as scans
 from holdfast.index import sqlite_uploads as uploads
+from holdfast.index import sqlite_versions as versions
 from holdfast.index.identities import Identities
 from holdfast.index.interface import (
     Debt,
@@ -45,8 +47,9 @@ from holdfast.index.sqlite_batch import Batch, GridBook
 from holdfast.index.sqlite_commit import Committer
 from holdfast.index.sqlite_open import open_lock, open_reader, open_writer, prepare, unavailable
 from holdfast.limits import BUCKETS_KNOWN, CLAIM_BATCH, COMMIT_SLICE, INDEX_LOCK_S, READ_SLICE
-from holdfast.model import Bucket, Layout, MarkChange, Part, Version, pack
+from holdfast.model import Bucket, Layout, MarkChange, Part, Version, pack, replace
 from holdfast.s3 import DeleteAsk, Page, Upload, UploadsPage
+from holdfast.s3.versioning import VersionsPage
 
 _GET = f"SELECT {objects.VERSION_COLUMNS}, {objects.INLINE_COLUMN} FROM object WHERE bucket = ? AND key = ?"
 
@@ -181,14 +184,41 @@ class SqliteIndex:
     async def delete(
         self, bucket: str, asks: Sequence[DeleteAsk], *, now_ms: int, owes: tuple[int, ...]
     ) -> tuple[tuple[Deleted, ...], tuple[str, ...]]:
-        return await self._committer.submit_long(objects.delete, bucket, asks, now_ms, owes)
+        return await self._committer.submit_long(deletes.delete, bucket, asks, now_ms, owes)
 
     async def mark(self, bucket: str, key: str, version_id: str, change: MarkChange) -> Version:
-        await self._committer.submit(objects.mark, bucket, key.encode(), version_id, change)
-        version = await self.get(bucket, key)
-        if version is None:
+        home = await self._committer.submit(objects.mark, bucket, key.encode(), version_id, change)
+        version = await self.get(bucket, home.decode())
+        if version is None:  # Deleted at once.
             raise S3Error("NoSuchKey", fields={"Key": key})
         return version
+
+    async def version(self, bucket: str, key: str, version_id: str) -> Version | None:
+        with _READING:
+            number = buckets.number(self._reader, bucket)
+            found = versions.read_past(self._reader, number, key.encode(), version_id)
+        if found is None:
+            current = await self.get(bucket, key)
+            return current if current is not None and version_id in ("", current.version_id) else None
+        if found.marker:
+            return scans.marker_of(found.place, found.version_id, found.at_ms)
+        version = await self.get(bucket, found.home.decode())
+        return None if version is None else replace(version, home=found.home.decode())
+
+    async def scan_versions(
+        self, bucket: str, *, prefix: str, delimiter: str, key_marker: str, version_marker: str, limit: int
+    ) -> VersionsPage:
+        with _READING:
+            return await scans.scan_versions(
+                self._reader,
+                self._grids,
+                buckets.number(self._reader, bucket),
+                prefix=prefix.encode(),
+                delimiter=delimiter.encode(),
+                key_marker=key_marker.encode(),
+                version_marker=version_marker,
+                limit=limit,
+            )
 
     async def scan(self, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         with _READING:
@@ -329,7 +359,18 @@ class SqliteIndex:
         return await self._committer.submit_long(grids.reconcile, bucket, wanted, after.encode(), limit, now_ms)
 
     async def copies(self, bucket: str, *, after: str, limit: int) -> tuple[tuple[str, Version], ...]:
-        return (await self.scan(bucket, prefix="", delimiter="", after=after, limit=limit)).versions
+        with _READING:
+            page = await scans.scan(
+                self._reader,
+                self._grids,
+                buckets.number(self._reader, bucket),
+                prefix=b"",
+                delimiter=b"",
+                after=after.encode(),
+                limit=limit,
+                all_kept=True,
+            )
+        return page.versions
 
     # --- bookkeeping ---
 

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import apsw
 
 from holdfast.errors import S3Error
-from holdfast.model import Copy
+from holdfast.model import Copy, unpack
+from holdfast.s3.versioning import Versioning
 
 R = TypeVar("R")
 Steps = Generator[None, None, R]
@@ -21,7 +22,7 @@ Steps = Generator[None, None, R]
 class GridBook:
     """The grids as the last transaction of this process found them."""
 
-    __slots__ = ("heirs", "live", "retired", "version")
+    __slots__ = ("heirs", "live", "retired", "settings", "version", "versioning")
 
     def __init__(self) -> None:
         self.live: frozenset[int] = frozenset()
@@ -29,6 +30,10 @@ class GridBook:
         self.heirs: dict[int, int] = {}
         """Retired grid to the grid of the same name that replaced it."""
         self.version = -1
+        self.versioning: dict[int, str] = {}
+        """Of buckets by their number: whether they keep versions."""
+        self.settings = -1
+        """Up to which change of settings `versioning` was read."""
 
     def read(self, connection: apsw.Connection) -> None:
         """Learn the grids from the tables."""
@@ -108,9 +113,13 @@ class Batch:
         if version != grids.version:
             grids.read(connection)
             grids.version = version
-        self._found: tuple[int, ...] = self.execute(
-            "SELECT seq, objects, object_bytes, inline_bytes, spool_bytes, debts, tombstones, uploads FROM total"
+        *sums, settings = self.execute(
+            "SELECT seq, objects, object_bytes, inline_bytes, spool_bytes, debts, tombstones, uploads, settings FROM total"
         ).get
+        if settings != grids.settings:
+            grids.versioning.clear()
+            grids.settings = settings
+        self._found: tuple[int, ...] = tuple(sums)
         (
             self.seq,
             self.objects,
@@ -139,8 +148,21 @@ class Batch:
         return number
 
     def buckets_changed(self) -> None:
-        """A bucket was made or deleted in this transaction."""
+        """A bucket was made, deleted or configured in this transaction."""
         self._buckets.clear()
+        self.grids.versioning.clear()
+        self.grids.settings = -1
+        self.execute("UPDATE total SET settings = settings + 1")
+
+    def versioning(self, bucket: int) -> str:
+        """Enabled, Suspended or empty, of a bucket by its number."""
+        status = self.grids.versioning.get(bucket)
+        if status is None:
+            data: bytes | None = self.execute(
+                "SELECT value FROM setting WHERE bucket = ? AND name = 'versioning'", (bucket,)
+            ).get
+            status = self.grids.versioning[bucket] = "" if data is None else unpack(data, Versioning).status
+        return status
 
     def delta(self, grid: int) -> GridDelta:
         """The sums of one grid, to be added to."""

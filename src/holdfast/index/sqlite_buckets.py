@@ -14,7 +14,6 @@ from holdfast.index.sqlite_batch import Batch
 from holdfast.model import Bucket, replace
 
 _COLUMNS = "name, created_ms, policy, owner, region"
-_CHANGED = "UPDATE total SET settings = settings + 1"
 
 
 def create(batch: Batch, bucket: Bucket) -> None:
@@ -33,20 +32,22 @@ def create(batch: Batch, bucket: Bucket) -> None:
             "UPDATE bucket SET created_ms = ?, policy = ?, owner = ?, region = ?, deleted_ms = NULL WHERE name = ?",
             values,
         )
-    for name, value in bucket.settings.items():
-        configure(batch, bucket.name, name, value)
-    batch.execute(_CHANGED)
+    batch.buckets_changed()
+    for setting, value in bucket.settings.items():
+        configure(batch, bucket.name, setting, value)
 
 
 def delete(batch: Batch, name: str) -> tuple[str, ...]:
     """Uploads in progress end with it, and their spool files are released. Raises NoSuchBucket, BucketNotEmpty."""
     number = batch.bucket(name)
-    if batch.execute("SELECT 1 FROM object WHERE bucket = ? LIMIT 1", (number,)).get is not None:
+    if any(
+        batch.execute(f"SELECT 1 FROM {table} WHERE bucket = ? LIMIT 1", (number,)).get
+        for table in ("object", "history")
+    ):
         raise S3Error("BucketNotEmpty", fields={"BucketName": name})
     released = uploads.abort_all(batch, number)
     batch.execute("UPDATE bucket SET deleted_ms = ? WHERE id = ?", (batch.now_ms, number))
     batch.execute("DELETE FROM setting WHERE bucket = ?", (number,))
-    batch.execute(_CHANGED)
     batch.buckets_changed()
     return released
 
@@ -58,7 +59,7 @@ def configure(batch: Batch, name: str, setting: str, value: bytes | None) -> Non
         batch.execute("DELETE FROM setting WHERE bucket = ? AND name = ?", (bucket, setting))
     else:
         batch.execute("INSERT OR REPLACE INTO setting (bucket, name, value) VALUES (?, ?, ?)", (bucket, setting, value))
-    batch.execute(_CHANGED)
+    batch.buckets_changed()
 
 
 def number(connection: apsw.Connection, name: str) -> int:

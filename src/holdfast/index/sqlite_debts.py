@@ -18,12 +18,11 @@ from holdfast.index.sqlite_batch import Batch
 from holdfast.index.sqlite_objects import (
     INLINE_COLUMN,
     VERSION_COLUMNS,
-    end_tombstone,
-    read_copies,
     release,
     version_of,
 )
 from holdfast.index.sqlite_owe import doubted, drop_debt, owe_more, owed
+from holdfast.index.sqlite_versions import dismiss, end_tombstone, guest_at, overwritten, read_copies
 from holdfast.limits import BLOCK_BYTES, PUT_OFF_MAX_S, STUCK_ATTEMPTS
 from holdfast.model import Copy, Version, pack
 
@@ -125,6 +124,7 @@ def _take(batch: Batch, grid: int, row: Sequence[Any], holder: str, lease_until_
     name, policy = batch.execute("SELECT name, policy FROM bucket WHERE id = ?", (bucket,)).get
     version = _current(batch, bucket, key)
     assert version is None or version.seq == seq, "a debt always carries the current sequence number"
+    guest = guest_at(batch, bucket, key, grid) if batch.versioning(bucket) else ""
     return Debt(
         grid,
         name,
@@ -137,6 +137,7 @@ def _take(batch: Batch, grid: int, row: Sequence[Any], holder: str, lease_until_
         version,
         doubt_ms,
         doubt_seq,
+        guest=guest,
         suspect=reason == _SUSPECT,
     )
 
@@ -203,6 +204,8 @@ def _confirm(
 ) -> tuple[str, ...]:
     """A grid matches the index for a key: note its copy, and see what the last debt leaves."""
     bucket, key = lease.bucket, debt.key.encode()
+    if batch.versioning(bucket):
+        overwritten(batch, bucket, key, debt.grid)
     row = batch.execute("SELECT size, copies, spool FROM object WHERE bucket = ? AND key = ?", (bucket, key)).get
     owing = [debt.grid for debt in owed(batch, lease.seq)]
     if row is None:
@@ -210,7 +213,7 @@ def _confirm(
             end_tombstone(batch, bucket, key)
         return ()
     size, packed, owner = row
-    copies = move_copy(batch, batch.grids.present(read_copies(packed)), debt.grid, etag, size)
+    copies = move_copy(batch, bucket, batch.grids.present(read_copies(packed)), debt.grid, etag, size)
     released: tuple[str, ...] = ()
     needing, holding = batch.grids.needing(wanted), {copy.grid for copy in copies}
     # A grid that a policy has wanted since a moment ago is owed nothing yet: what it is to hold, it must hold.
@@ -224,8 +227,11 @@ def _confirm(
     return released
 
 
-def move_copy(batch: Batch, copies: tuple[Copy, ...], grid: int, etag: str | None, size: int) -> tuple[Copy, ...]:
+def move_copy(
+    batch: Batch, bucket: int, copies: tuple[Copy, ...], grid: int, etag: str | None, size: int
+) -> tuple[Copy, ...]:
     """The copies with this grid's replaced (etag None: without it), its sums adjusted."""
+    dismiss(batch, bucket, [copy for copy in copies if copy.grid == grid])
     others = tuple([copy for copy in copies if copy.grid != grid])
     change = (etag is not None) - (len(others) != len(copies))
     if change:
@@ -311,7 +317,7 @@ def suspect(batch: Batch, bucket: str, key: bytes, seq: int, grid: int, now_ms: 
         return False
     batch.execute(
         "UPDATE object SET copies = ? WHERE bucket = ? AND key = ?",
-        (pack(move_copy(batch, copies, grid, None, size)), number, key),
+        (pack(move_copy(batch, number, copies, grid, None, size)), number, key),
     )
     debts = [debt for debt in owed(batch, seq) if debt.grid == grid]
     owe_more(batch, number, key, seq, size, (grid,), seq, debts, now_ms, reason=_SUSPECT)

@@ -11,8 +11,9 @@ import apsw
 
 from holdfast.index.interface import SEVERAL, GridRow, GridSums, Reconciled
 from holdfast.index.sqlite_batch import Batch, Steps
-from holdfast.index.sqlite_objects import drop_body, end_tombstone, read_copies, release
+from holdfast.index.sqlite_objects import drop_body, release
 from holdfast.index.sqlite_owe import drop_debt, owe_anew, owed
+from holdfast.index.sqlite_versions import end_tombstone, read_copies
 from holdfast.limits import COMMIT_SLICE, STUCK_ATTEMPTS
 
 

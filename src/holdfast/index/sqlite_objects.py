@@ -11,13 +11,24 @@ from typing import Any, NamedTuple
 import apsw
 
 from holdfast.errors import S3Error
-from holdfast.index.interface import Deleted, NewVersion, SpoolFile, Written
-from holdfast.index.sqlite_batch import Batch, GridBook, Steps
+from holdfast.index.interface import NewVersion, SpoolFile, Written
+from holdfast.index.sqlite_batch import Batch, GridBook
 from holdfast.index.sqlite_owe import owe_anew, owe_more, owed
-from holdfast.limits import COMMIT_SLICE
+from holdfast.index.sqlite_versions import (
+    add_tombstone,
+    dismiss,
+    drop_past,
+    end_tombstone,
+    find_past,
+    guest_at,
+    keeps,
+    owe_home,
+    pass_marker,
+    read_copies,
+    set_aside,
+)
 from holdfast.model import (
     UNMARKED,
-    Copy,
     Facts,
     Layout,
     MarkChange,
@@ -29,14 +40,13 @@ from holdfast.model import (
     replace,
     unpacker,
 )
-from holdfast.s3 import DeleteAsk
+from holdfast.s3.versioning import NULL, is_reserved, new_version_id
 
 VERSION_COLUMNS = "seq, size, etag, modified_ms, facts, copies, crc, spool, version_id, marks"
 """What `version_of` takes, in its order."""
 INLINE_COLUMN = "CASE WHEN inline THEN (SELECT data FROM body WHERE body.seq = object.seq) END"
 
 read_facts = unpacker(Facts)
-read_copies = unpacker(tuple[Copy, ...])
 read_layout = unpacker(Layout)
 read_marks = unpacker(Marks)
 NO_COPIES = pack(())
@@ -52,6 +62,7 @@ class Prior(NamedTuple):
     inline: int
     layout: int
     spool: int
+    version_id: str
 
 
 class Blobs(NamedTuple):
@@ -120,7 +131,8 @@ def _last(batch: Batch, bucket: int, key: bytes, prior: Prior | None) -> int:
 def find(batch: Batch, bucket: int, key: bytes) -> Prior | None:
     """The current version's row."""
     row = batch.execute(
-        "SELECT seq, size, etag, copies, inline, layout, spool FROM object WHERE bucket = ? AND key = ?", (bucket, key)
+        "SELECT seq, size, etag, copies, inline, layout, spool, version_id FROM object WHERE bucket = ? AND key = ?",
+        (bucket, key),
     ).get
     return None if row is None else Prior._make(row)
 
@@ -147,9 +159,21 @@ def write(
     key = blobs.key
     inline = change.inline
     released: tuple[str, ...] = ()
+    status = batch.versioning(bucket)
+    version_id = new_version_id(seq, batch.now_ms) if status == "Enabled" else NULL
+    aside = set[int]()
+    home = b""
+    guests: dict[int, str] = {}
+    if status:
+        if status == "Suspended":
+            released = drop_null(batch, bucket, key, change.owes)
+        if prior is None:
+            pass_marker(batch, bucket, key)
+        elif keeps(status, prior.version_id):
+            home, aside = set_aside(batch, bucket, key, prior.seq, prior.version_id, prior.copies)
     values = (
         seq,
-        "null",
+        version_id,
         change.size,
         change.etag,
         change.modified_ms,
@@ -164,17 +188,22 @@ def write(
         key,
     )
     wanted = batch.grids.successors(change.owes)
-    if prior is None:
+    if prior is None or home:
         batch.execute(
             "INSERT INTO object (seq, version_id, size, etag, modified_ms, facts, copies, crc, inline, layout, spool,"
             " marks, bucket, key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             values,
         )
-        # Only a tombstone can have left debts behind, and there are few of them.
-        before = end_tombstone(batch, bucket, key) if batch.tombstones else 0
-        debts = owed(batch, before) if before else []
+        if prior is not None:
+            before, debts = prior.seq, owed(batch, prior.seq)
+            aside |= wanted
+            wanted = aside
+        else:
+            # Only a tombstone can have left debts behind, and there are few of them.
+            before = end_tombstone(batch, bucket, key) if batch.tombstones else 0
+            debts = owed(batch, before) if before else []
     else:
-        released = leave(batch, bucket, prior)
+        released += leave(batch, bucket, prior)
         batch.execute(
             "UPDATE object SET seq = ?, version_id = ?, size = ?, etag = ?, modified_ms = ?, facts = ?, copies = ?,"
             " crc = ?, inline = ?, layout = ?, spool = ?, marks = ? WHERE bucket = ? AND key = ?",
@@ -182,7 +211,7 @@ def write(
         )
         before = prior.seq
         debts = owed(batch, before)
-        wanted.update(forget_copies(batch, prior))
+        wanted.update(forget_copies(batch, prior, bucket))
     batch.objects += 1
     batch.object_bytes += change.size
     if inline is not None:
@@ -212,76 +241,88 @@ def write(
         claimed = owe_anew(
             batch, bucket, key, seq, change.size, wanted, batch.now_ms, ours=ours, holder=holder, until_ms=until_ms
         )
-    return Written(seq, tuple(claimed), released, {grid: since_ms for grid, since_ms in claimed.items() if since_ms})
+    if home and prior is not None:
+        owe_home(batch, bucket, home, prior.seq, prior.size, aside)
+    if status and claimed:
+        guests = {grid: guest for grid in claimed if (guest := guest_at(batch, bucket, key, grid))}
+    doubts = {grid: since_ms for grid, since_ms in claimed.items() if since_ms}
+    return Written(seq, tuple(claimed), released, doubts, version_id if status else "", guests)
 
 
-def delete(
-    batch: Batch, bucket_name: str, asks: Sequence[DeleteAsk], now_ms: int, owes: tuple[int, ...]
-) -> Steps[tuple[tuple[Deleted, ...], tuple[str, ...]]]:
-    """Delete keys. Raises NoSuchBucket."""
-    bucket = batch.bucket(bucket_name)
-    grids = batch.grids.successors(owes)
-    outcomes: list[Deleted] = []
+def drop_null(batch: Batch, bucket: int, key: bytes, owes: tuple[int, ...]) -> tuple[str, ...]:
+    """While versioning is suspended a key has at most one version `null`: one that is not current goes for ever."""
+    past = find_past(batch, bucket, key, NULL)
+    if past is None:
+        return ()
+    drop_past(batch, bucket, key, past.place)
+    found = None if past.marker else find(batch, bucket, past.home)
     released: list[str] = []
-    for number, ask in enumerate(asks, start=1):
-        outcomes.append(_delete_one(batch, bucket, ask, now_ms, grids, released))
-        if number % COMMIT_SLICE == 0:
-            yield
-    return tuple(outcomes), tuple(released)
+    if found is not None:
+        erase(batch, bucket, past.home, found, batch.grids.successors(owes), released)
+    return tuple(released)
 
 
-def _delete_one(
-    batch: Batch, bucket: int, ask: DeleteAsk, now_ms: int, grids: set[int], released: list[str]
-) -> Deleted:
-    key = ask.key.encode()
-    prior = find(batch, bucket, key)
-    code = _refusal(ask, prior)
-    if code or prior is None:
-        return Deleted(prior is not None, code)
+def erase(batch: Batch, bucket: int, key: bytes, prior: Prior, grids: set[int], released: list[str]) -> None:
+    """A version is gone for ever: its grids are to lose it."""
     released.extend(leave(batch, bucket, prior))
     batch.execute("DELETE FROM object WHERE bucket = ? AND key = ?", (bucket, key))
-    wanted = grids | forget_copies(batch, prior)
-    debts = owed(batch, prior.seq)
-    if wanted or debts:
+    wanted = grids | forget_copies(batch, prior, bucket)
+    owe_absence(batch, bucket, key, prior.seq, wanted)
+
+
+def owe_absence(batch: Batch, bucket: int, key: bytes, before: int, grids: set[int]) -> None:
+    """These grids, and those that were owed the key under the number `before`, are to have nothing there."""
+    debts = owed(batch, before)
+    if grids or debts:
         seq = batch.next_seq()
-        batch.execute("INSERT INTO tombstone (bucket, key, seq, at_ms) VALUES (?, ?, ?, ?)", (bucket, key, seq, now_ms))
-        batch.tombstones += 1
-        owe_more(batch, bucket, key, seq, 0, wanted, prior.seq, debts, now_ms)
-    return Deleted(True)
+        add_tombstone(batch, bucket, key, seq)
+        owe_more(batch, bucket, key, seq, 0, grids, before, debts, batch.now_ms)
 
 
-def _refusal(ask: DeleteAsk, prior: Prior | None) -> str:
-    """The code with which a condition refuses a deletion, or empty. Amazon S3 User Guide, "How to perform
-    conditional deletes": `*` asks whether the object exists, an etag whether it is unchanged."""
-    if ask.version_id not in ("", "null"):
-        return "NoSuchVersion"
-    match ask.condition.presence:
-        case Presence.ANY:
-            return ""
-        case Presence.ABSENT:
-            return "" if prior is None else "PreconditionFailed"
-        case Presence.MATCH:
-            if prior is None:
-                return "PreconditionFailed" if ask.condition.etag == "*" else "NoSuchKey"
-            return "" if ask.condition.etag in ("*", prior.etag) else "PreconditionFailed"
-
-
-def mark(batch: Batch, bucket_name: str, key: bytes, version_id: str, change: MarkChange) -> None:
-    """Change the marks of a version. Raises NoSuchBucket, NoSuchKey, NoSuchVersion."""
+def mark(batch: Batch, bucket_name: str, key: bytes, version_id: str, change: MarkChange) -> bytes:
+    """Change the marks of a version; returns the key of its row. Raises NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed (a
+    delete marker), AccessDenied (a lock does not allow it)."""
     bucket = batch.bucket(bucket_name)
-    row: tuple[str, bytes | None] | None = batch.execute(
-        "SELECT version_id, marks FROM object WHERE bucket = ? AND key = ?", (bucket, key)
+    home = home_in(batch, bucket, key, version_id)
+    packed: bytes | None = batch.execute("SELECT marks FROM object WHERE bucket = ? AND key = ?", (bucket, home)).get
+    marks = changed(UNMARKED if packed is None else read_marks(packed), change, batch.now_ms)
+    batch.execute("UPDATE object SET marks = ? WHERE bucket = ? AND key = ?", (pack_marks(marks), bucket, home))
+    return home
+
+
+def home_in(connection: Any, bucket: int, key: bytes, version_id: str) -> bytes:
+    """The key of a version's row; the current version's where the id is empty. `connection` is a Batch or a connection. Raises
+    NoSuchKey, NoSuchVersion, MethodNotAllowed (a delete marker)."""
+    row: str | None = connection.execute(
+        "SELECT version_id FROM object WHERE bucket = ? AND key = ?", (bucket, key)
     ).get
-    if row is None and not version_id:
-        raise S3Error("NoSuchKey", fields={"Key": key.decode()})
-    if row is None or (version_id and version_id != row[0]):
-        raise S3Error("NoSuchVersion", fields={"Key": key.decode(), "VersionId": version_id})
-    marks = changed(UNMARKED if row[1] is None else read_marks(row[1]), change)
-    batch.execute("UPDATE object SET marks = ? WHERE bucket = ? AND key = ?", (pack_marks(marks), bucket, key))
+    if row is not None and version_id in ("", row) and not is_reserved(key.decode()):
+        return key
+    fields = {"Key": key.decode()}
+    if not version_id:
+        raise S3Error("NoSuchKey", fields=fields)
+    past = find_past(connection, bucket, key, version_id)
+    if past is None:
+        raise S3Error("NoSuchVersion", fields=fields | {"VersionId": version_id})
+    if past.marker:
+        raise S3Error(
+            "MethodNotAllowed", fields={"ResourceType": "DeleteMarker"}, headers={"x-amz-delete-marker": "true"}
+        )
+    return past.home
 
 
-def changed(marks: Marks, change: MarkChange) -> Marks:
-    """The marks with a change made to them."""
+def changed(marks: Marks, change: MarkChange, now_ms: int) -> Marks:
+    """The marks with a change made to them. Raises AccessDenied when a running retention does not allow it: COMPLIANCE can only be
+    prolonged, GOVERNANCE needs the bypass for anything else."""
+    if change.retention is not None or change.unretained:
+        now = marks.retention
+        if now is not None and now.until_ms > now_ms and not (change.bypass and now.mode == "GOVERNANCE"):
+            then = change.retention
+            if then is None or then.until_ms < now.until_ms or then.mode != now.mode:
+                raise S3Error("AccessDenied", "Access Denied because object protected by object lock.")
+        marks = replace(marks, retention=change.retention)
+    if change.hold is not None:
+        marks = replace(marks, hold=change.hold)
     if change.tags is not None:
         marks = replace(marks, tags=change.tags)
     if change.grants is not None:
@@ -310,27 +351,18 @@ def drop_body(batch: Batch, seq: int) -> int:
     return size
 
 
-def forget_copies(batch: Batch, prior: Prior) -> set[int]:
+def forget_copies(batch: Batch, prior: Prior, bucket: int) -> set[int]:
     """A version is no longer current: nobody holds it. Returns the grids that did."""
     if prior.copies == NO_COPIES:
         return set()
-    holders = {copy.grid for copy in batch.grids.present(read_copies(prior.copies))}
+    copies = batch.grids.present(read_copies(prior.copies))
+    dismiss(batch, bucket, copies)
+    holders = {copy.grid for copy in copies}
     for grid in holders:
         delta = batch.delta(grid)
         delta.held -= 1
         delta.held_bytes -= prior.size
     return holders
-
-
-def end_tombstone(batch: Batch, bucket: int, key: bytes) -> int:
-    """Forget a deletion. Returns its sequence number, 0 when there was none."""
-    seq: int | None = batch.execute(
-        "DELETE FROM tombstone WHERE bucket = ? AND key = ? RETURNING seq", (bucket, key)
-    ).get
-    if seq is None:
-        return 0
-    batch.tombstones -= 1
-    return seq
 
 
 def read_tombstone(connection: apsw.Connection, bucket: str, key: bytes) -> int | None:

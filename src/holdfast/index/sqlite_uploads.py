@@ -14,7 +14,7 @@ from holdfast.errors import S3Error
 from holdfast.index.interface import NewVersion, SpoolFile, Written
 from holdfast.index.sqlite_batch import Batch
 from holdfast.index.sqlite_objects import Blobs, add_spool, check_write, find, release, write
-from holdfast.model import Part, pack, unpacker
+from holdfast.model import Part, pack, replace, unpacker
 from holdfast.s3 import Upload
 
 Execute = Callable[[str, tuple[Any, ...]], Any]
@@ -121,7 +121,7 @@ def complete(batch: Batch, upload_id: str, change: NewVersion, blobs: Blobs) -> 
     _forget(batch, upload)
     seq = batch.next_seq()
     written = write(batch, change, blobs, bucket, prior, seq, owner=upload if used else 0)
-    return Written(seq, written.claimed, (*written.released, *unused))
+    return replace(written, released=(*written.released, *unused))
 
 
 def abort(batch: Batch, bucket: str, key: bytes, upload_id: str) -> tuple[str, ...]:

@@ -59,6 +59,7 @@ class Scrub:
             if seat is None or seat.state is not GridState.UP:
                 continue
             try:
-                await verify_copy(self._site, copy.grid, place, blocks, copy.etag)
+                lies = Place(place.bucket, copy.at) if copy.at else place
+                await verify_copy(self._site, copy.grid, lies, blocks, copy.etag)
             except GridError as trouble:
                 await judge(self._site, place, version, copy.grid, trouble)

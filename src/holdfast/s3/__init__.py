@@ -6,11 +6,9 @@ since the epoch, etags carry no quotes, keys are text.
 Names follow the Amazon S3 API Reference.
 """
 
-import re
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from holdfast.limits import BUCKET_NAME_MAX, BUCKET_NAME_MIN
 from holdfast.model import (
     ALWAYS,
     UNMARKED,
@@ -26,22 +24,6 @@ from holdfast.model import (
     Version,
     WriteCondition,
 )
-
-_BUCKET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.))*[a-z0-9]")
-_IPV4 = re.compile(r"\d+\.\d+\.\d+\.\d+")
-_RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
-_RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
-
-
-def is_bucket_name(name: str) -> bool:
-    """Whether a bucket may be created with this name. Amazon S3 User Guide, "General purpose bucket naming rules"."""
-    return (
-        BUCKET_NAME_MIN <= len(name) <= BUCKET_NAME_MAX
-        and _BUCKET_NAME.fullmatch(name) is not None
-        and not _IPV4.fullmatch(name)
-        and not name.startswith(_RESERVED_PREFIXES)
-        and not name.endswith(_RESERVED_SUFFIXES)
-    )
 
 
 class Body(Protocol):
@@ -157,6 +139,8 @@ class ObjectPut(Value, frozen=True):
     etag: str
     checksum: Checksum | None
     size: int
+    version_id: str = ""
+    """Empty in a bucket that never kept versions; so in the other results, too."""
 
 
 class GetObject(Value, frozen=True):
@@ -208,16 +192,21 @@ class DeleteObject(Value, frozen=True):
     key: str
     version_id: str = ""
     condition: WriteCondition = ALWAYS
+    bypass: bool = False
+    """x-amz-bypass-governance-retention"""
 
 
 class ObjectDeleted(Value, frozen=True):
-    pass
+    version_id: str = ""
+    """What was deleted, or the delete marker that was made."""
+    marker: bool = False
 
 
 class DeleteAsk(Value, frozen=True):
     key: str
     version_id: str = ""
     condition: WriteCondition = ALWAYS
+    bypass: bool = False
 
 
 class DeleteObjects(Value, frozen=True):
@@ -227,6 +216,7 @@ class DeleteObjects(Value, frozen=True):
     asks: tuple[DeleteAsk, ...] = ()
     quiet: bool = False
     expected: Expected = Expected()
+    bypass: bool = False
 
 
 class DeleteFailed(Value, frozen=True):
@@ -236,8 +226,17 @@ class DeleteFailed(Value, frozen=True):
     message: str
 
 
+class KeyDeleted(Value, frozen=True):
+    key: str
+    version_id: str = ""
+    """As it was asked for."""
+    marker: bool = False
+    marker_version_id: str = ""
+    """Of the delete marker that was made, or deleted."""
+
+
 class ObjectsDeleted(Value, frozen=True):
-    deleted: tuple[DeleteAsk, ...]
+    deleted: tuple[KeyDeleted, ...]
     failed: tuple[DeleteFailed, ...]
     quiet: bool
 
@@ -267,6 +266,8 @@ class ObjectCopied(Value, frozen=True):
     etag: str
     modified_ms: int
     checksum: Checksum | None
+    version_id: str = ""
+    source_version_id: str = ""
 
 
 class GetObjectAttributes(Value, frozen=True):
@@ -331,7 +332,7 @@ class Page(Value, frozen=True):
 
 
 class ObjectsListed(Value, frozen=True):
-    ask: ListObjects | ListVersions
+    ask: ListObjects
     page: Page
     owner: str
     """Of the bucket, and of what has no other owner; likewise below."""
@@ -415,6 +416,7 @@ class UploadCompleted(Value, frozen=True):
     key: str
     etag: str
     checksum: Checksum | None
+    version_id: str = ""
 
 
 class AbortMultipartUpload(Value, frozen=True):

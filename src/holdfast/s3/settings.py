@@ -41,7 +41,8 @@ class SettingGot(Value, frozen=True):
 
 
 class SettingPut(Value, frozen=True):
-    name: str
+    name: str = ""
+    """Of a bucket's setting; empty for one of a version."""
 
 
 def setting(bucket: Bucket, name: str, kind: type[V]) -> V | None:

@@ -24,6 +24,7 @@ from holdfast.index.interface import CommitUnknown
 from holdfast.limits import PATIENCE_S, STS_FORM_BYTES, XML_BYTES
 from holdfast.model import replace
 from holdfast.s3.acl import GetAcl, PutAcl
+from holdfast.s3.locks import GetLegalHold, GetRetention, PutLegalHold, PutRetention
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting
 from holdfast.s3.sharing import GetPolicyStatus
 from holdfast.serve.bodies import PlainBody, body_of, read_whole
@@ -50,6 +51,10 @@ METHODS: Final[Mapping[type, str]] = {
     GetAcl: "get_acl",
     PutAcl: "put_acl",
     GetPolicyStatus: "get_policy_status",
+    GetRetention: "get_retention",
+    PutRetention: "put_retention",
+    GetLegalHold: "get_legal_hold",
+    PutLegalHold: "put_legal_hold",
     s3.PutObject: "put_object",
     s3.GetObject: "get_object",
     s3.DeleteObject: "delete_object",
@@ -233,9 +238,14 @@ class Gateway:
     ) -> tuple[object, Any]:
         """The result of the operation and the request that it answers."""
         assert operation.parse is not None, "route gives only operations that are implemented"
-        ask = operation.parse(request)
         who = self._guard.principal(signed.access_key, signed.token)
         call.principal = who.text
+        try:
+            ask = operation.parse(request)
+        except S3Error:
+            # Whoever may not ask hears that, and not what was wrong with the question.
+            await self._judge.judge(exchange, request, operation, signed, who, None)
+            raise
         judged = await self._judge.judge(exchange, request, operation, signed, who, ask)
         if judged is None:
             call.decision, call.reason = "allow", "account owner"
@@ -274,6 +284,8 @@ class Gateway:
             ask = operation.fill(ask, data)
         if judged is not None:
             ask = await self._guard.fill(judged, ask)
+            if judged.denied and not ask.asks:
+                return s3.ObjectsDeleted((), (), ask.quiet), ask
         return await method(ask), ask
 
     async def _send_object(self, exchange: Exchange, call: _Call, ask: s3.GetObject, got: s3.ObjectGot) -> None:

@@ -176,5 +176,5 @@ class Acknowledgement:
         policy = self._site.policy_of(change.bucket)
         return Debt(
             number, change.bucket, change.key, written.seq, change.modified_ms, 0, change.holder, policy, version,
-            doubt_ms=written.doubts.get(number, 0), doubt_seq=SEVERAL,
+            doubt_ms=written.doubts.get(number, 0), doubt_seq=SEVERAL, guest=written.guests.get(number, ""),
         )  # fmt: skip

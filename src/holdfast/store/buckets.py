@@ -2,7 +2,7 @@
 
 from holdfast.copies.site import Site
 from holdfast.errors import S3Error
-from holdfast.model import Bucket
+from holdfast.model import Bucket, pack
 from holdfast.s3 import (
     BucketCreated,
     BucketHead,
@@ -15,6 +15,8 @@ from holdfast.s3 import (
     ListBuckets,
     Location,
 )
+from holdfast.s3.locks import ObjectLock
+from holdfast.s3.versioning import Versioning
 from holdfast.store.sharing import names_of
 
 
@@ -30,8 +32,6 @@ async def list_buckets(site: Site, ask: ListBuckets, owner: str) -> BucketsListe
 
 async def create_bucket(site: Site, ask: CreateBucket, owner: str, region: str) -> BucketCreated:
     """Make a bucket. Raises BucketAlreadyOwnedByYou, BucketAlreadyExists, InvalidLocationConstraint."""
-    if ask.object_lock:
-        raise S3Error("NotImplemented", "Object lock is not implemented.")
     if ask.region and ask.region not in (region, "EU" if region == "eu-west-1" else region):
         raise S3Error(
             "InvalidLocationConstraint",
@@ -39,7 +39,10 @@ async def create_bucket(site: Site, ask: CreateBucket, owner: str, region: str) 
             fields={"LocationConstraint": ask.region},
         )
     policy = site.policy_of(ask.bucket)
-    bucket = Bucket(ask.bucket, site.clock.now_ms(), policy, ask.owner or owner, ask.region, ask.settings)
+    settings = dict(ask.settings)
+    if ask.object_lock:
+        settings |= {"versioning": pack(Versioning("Enabled")), "object-lock": pack(ObjectLock())}
+    bucket = Bucket(ask.bucket, site.clock.now_ms(), policy, ask.owner or owner, ask.region, settings)
     await site.index.create_bucket(bucket)
     return BucketCreated(ask.bucket)
 

@@ -13,6 +13,8 @@ from holdfast.errors import S3Error
 from holdfast.limits import PUT_BYTES
 from holdfast.model import Checksum, Facts, Place, Span, Version, replace
 from holdfast.s3 import CopyObject, CopySource, Expected, ObjectCopied
+from holdfast.s3.versioning import NULL
+from holdfast.store.locks import marks_with_default
 from holdfast.store.plan import check_copy
 from holdfast.store.read import current, layout_of, read_span
 from holdfast.store.receive import Received, receive
@@ -42,7 +44,13 @@ class StoredBody:
 
 async def copy_source(site: Site, source: CopySource) -> Version:
     """The version that a copy source names. Raises NoSuchKey and the like, and PreconditionFailed."""
-    version = await current(site, source.bucket, source.key, source.version_id)
+    try:
+        version = await current(site, source.bucket, source.key, source.version_id)
+    except S3Error as answer:
+        if answer.code != "MethodNotAllowed":
+            raise
+        message = "The source of a copy request may not specifically refer to a delete marker by version id."
+        raise S3Error("InvalidRequest", message) from answer
     check_copy(source.conditions, version)
     return version
 
@@ -56,7 +64,7 @@ async def receive_copy(
             "InvalidRequest",
             f"The specified copy source is larger than the maximum allowable size for a copy source: {PUT_BYTES}",
         )
-    place = Place(source.bucket, source.key)
+    place = Place(source.bucket, version.home or source.key)
     blocks = blocks_of(version, await layout_of(site, version), span)
     stream = read_span(site, place, version, blocks, span)
     return await receive(site, StoredBody(stream, span.size), expected, inline=inline)
@@ -64,7 +72,7 @@ async def receive_copy(
 
 async def copy_object(site: Site, ask: CopyObject) -> ObjectCopied:
     """Copy an object, with its metadata or with new metadata."""
-    await site.index.bucket(ask.bucket)
+    bucket = await site.index.bucket(ask.bucket)
     policy = check_outage(site, ask.bucket)
     version = await copy_source(site, ask.source)
     facts = _facts(ask, version)
@@ -75,12 +83,15 @@ async def copy_object(site: Site, ask: CopyObject) -> ObjectCopied:
     received = await receive_copy(site, ask.source, version, whole, Expected(algorithm=algorithm))
     facts = with_checksum(facts, received)
     marks = ask.marks if ask.replace_tags else replace(ask.marks, tags=version.marks.tags)
-    modified_ms = await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, marks=marks)
-    return ObjectCopied(received.md5, modified_ms, facts.checksum)
+    marks = marks_with_default(bucket, marks, site.clock.now_ms())
+    modified_ms, version_id = await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, marks=marks)
+    source_id = version.version_id if version.version_id != NULL or ask.source.version_id else ""
+    return ObjectCopied(received.md5, modified_ms, facts.checksum, version_id, source_id)
 
 
 def _facts(ask: CopyObject, version: Version) -> Facts:
-    same = (ask.bucket, ask.key) == (ask.source.bucket, ask.source.key)
+    # A version that is not current is brought back so.
+    same = (ask.bucket, ask.key) == (ask.source.bucket, ask.source.key) and not version.home
     if ask.replace:
         return ask.facts
     redirect = "x-amz-website-redirect-location"

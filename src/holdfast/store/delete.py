@@ -1,4 +1,4 @@
-"""DeleteObject and DeleteObjects: one commit of tombstones and debts, then the grids follow.
+"""DeleteObject and DeleteObjects: one commit of tombstones, delete markers and debts, then the grids follow.
 
 Invariant: a deletion is acknowledged when the index committed it; no grid is asked before, and none has to answer.
 """
@@ -9,28 +9,54 @@ from holdfast.copies.site import Site
 from holdfast.errors import CODES, S3Error
 from holdfast.index.interface import Deleted
 from holdfast.limits import KEY_BYTES
-from holdfast.s3 import DeleteAsk, DeleteFailed, DeleteObject, DeleteObjects, ObjectDeleted, ObjectsDeleted
+from holdfast.s3 import (
+    DeleteAsk,
+    DeleteFailed,
+    DeleteObject,
+    DeleteObjects,
+    KeyDeleted,
+    ObjectDeleted,
+    ObjectsDeleted,
+)
+from holdfast.s3.versioning import is_reserved
 from holdfast.store.write import check_outage
 
 
 async def delete_object(site: Site, ask: DeleteObject) -> ObjectDeleted:
-    """Delete one key; succeeds when nothing is there."""
-    outcome = (await _delete(site, ask.bucket, [DeleteAsk(ask.key, ask.version_id, ask.condition)]))[0]
+    """Delete one key, or one version of it for ever; succeeds when nothing is there."""
+    asks = [DeleteAsk(ask.key, ask.version_id, ask.condition, ask.bypass)]
+    outcome = (await _delete(site, ask.bucket, asks))[0]
     if outcome.code:
-        raise S3Error(outcome.code, fields={"Key": ask.key})
-    return ObjectDeleted()
+        raise _refused(ask.key, ask.version_id, outcome.code)
+    return ObjectDeleted(outcome.version_id, outcome.marker)
+
+
+def _refused(key: str, version_id: str, code: str) -> S3Error:
+    if code == "InvalidArgument":
+        fields = {"ArgumentName": "versionId", "ArgumentValue": version_id}
+        return S3Error(code, "Invalid version id specified", fields=fields)
+    return S3Error(code, _message(code, version_id), fields={"Key": key})
+
+
+def _message(code: str, version_id: str) -> str:
+    """Of versions only a lock denies the deletion here: who may delete at all was asked before."""
+    if code == "AccessDenied" and version_id:
+        return "Access Denied because object protected by object lock."
+    return CODES[code].message
 
 
 async def delete_objects(site: Site, ask: DeleteObjects) -> ObjectsDeleted:
     """Delete up to 1,000 keys in one commit; each succeeds or fails for itself."""
     outcomes = await _delete(site, ask.bucket, ask.asks)
-    deleted: list[DeleteAsk] = []
+    deleted: list[KeyDeleted] = []
     failed: list[DeleteFailed] = []
     for key, outcome in zip(ask.asks, outcomes, strict=True):
         if outcome.code:
-            failed.append(DeleteFailed(key.key, key.version_id, outcome.code, CODES[outcome.code].message))
+            message = _message(outcome.code, key.version_id)
+            failed.append(DeleteFailed(key.key, key.version_id, outcome.code, message))
         else:
-            deleted.append(key)
+            marker = outcome.version_id if outcome.marker else ""
+            deleted.append(KeyDeleted(key.key, key.version_id, outcome.marker, marker))
     return ObjectsDeleted(tuple(deleted), tuple(failed), ask.quiet)
 
 
@@ -46,10 +72,7 @@ async def _delete(site: Site, bucket: str, asks: Sequence[DeleteAsk]) -> list[De
 
 
 def _refusal(ask: DeleteAsk) -> str:
-    """The error code for a key that names nothing that could be there; empty for others.
-
-    In a bucket without versioning every object is the version "null".
-    """
+    """The error code for a key that names nothing that could be there; empty for others."""
     if len(ask.key) > KEY_BYTES // 4 and len(ask.key.encode()) > KEY_BYTES:
         return "KeyTooLongError"
-    return "" if ask.version_id in ("", "null") else "NoSuchVersion"
+    return "AccessDenied" if is_reserved(ask.key) else ""

@@ -3,8 +3,10 @@
 Order is the UTF-8 byte order of the whole key. Source: Amazon S3 API Reference, ListObjectsV2, ListObjectVersions.
 """
 
+from collections.abc import Iterable
+
 from holdfast.copies.site import Site
-from holdfast.model import Bucket
+from holdfast.model import Bucket, Version
 from holdfast.s3 import (
     ListMultipartUploads,
     ListObjects,
@@ -15,6 +17,7 @@ from holdfast.s3 import (
     UploadsPage,
 )
 from holdfast.s3.sharing import ENFORCED, ownership_of
+from holdfast.s3.versioning import VersionsListed, VersionsPage
 from holdfast.store.sharing import names_of
 
 
@@ -26,19 +29,25 @@ async def list_objects(site: Site, ask: ListObjects) -> ObjectsListed:
         page = await site.index.scan(
             ask.bucket, prefix=ask.prefix, delimiter=ask.delimiter, after=ask.after, limit=ask.limit
         )
-    names = _names(site, bucket, page) if ask.fetch_owner or not ask.v2 else {}
+    names = _names(site, bucket, (version for _, version in page.versions)) if ask.fetch_owner or not ask.v2 else {}
     return ObjectsListed(ask, page, bucket.owner, names)
 
 
-async def list_versions(site: Site, ask: ListVersions) -> ObjectsListed:
-    """A page of versions: in a bucket without versioning each object is its only version, `null`."""
+async def list_versions(site: Site, ask: ListVersions) -> VersionsListed:
+    """A page of versions: in a bucket that never kept any each object is its only version, `null`."""
     bucket = await site.index.bucket(ask.bucket)
-    page = Page((), (), "")
+    page = VersionsPage((), (), "", "")
     if ask.limit:
-        page = await site.index.scan(
-            ask.bucket, prefix=ask.prefix, delimiter=ask.delimiter, after=ask.key_marker, limit=ask.limit
+        page = await site.index.scan_versions(
+            ask.bucket,
+            prefix=ask.prefix,
+            delimiter=ask.delimiter,
+            key_marker=ask.key_marker,
+            version_marker=ask.version_marker,
+            limit=ask.limit,
         )
-    return ObjectsListed(ask, page, bucket.owner, _names(site, bucket, page))
+    names = _names(site, bucket, (entry.version for entry in page.entries))
+    return VersionsListed(ask, page, bucket.owner, names)
 
 
 async def list_uploads(site: Site, ask: ListMultipartUploads) -> UploadsListed:
@@ -58,7 +67,7 @@ async def list_uploads(site: Site, ask: ListMultipartUploads) -> UploadsListed:
     return UploadsListed(ask, page, bucket.owner, names_of(site, {bucket.owner, *writers} - {""}))
 
 
-def _names(site: Site, bucket: Bucket, page: Page) -> dict[str, str]:
+def _names(site: Site, bucket: Bucket, versions: Iterable[Version]) -> dict[str, str]:
     """Display names of everybody who owns something on a page: whoever is not in it owns nothing there."""
-    writers = () if ownership_of(bucket) == ENFORCED else (version.marks.owner for _, version in page.versions)
+    writers = () if ownership_of(bucket) == ENFORCED else (version.marks.owner for version in versions)
     return names_of(site, {bucket.owner, *writers} - {""})

@@ -34,7 +34,9 @@ from holdfast.s3 import (
     UploadPartCopy,
 )
 from holdfast.s3.sharing import ENFORCED, ownership_of
+from holdfast.s3.versioning import NULL
 from holdfast.store.copying import copy_source, receive_copy
+from holdfast.store.locks import marks_with_default
 from holdfast.store.receive import Received, receive
 from holdfast.store.sharing import names_of
 from holdfast.store.write import acknowledge_again, check_outage, commit
@@ -43,8 +45,10 @@ from holdfast.store.write import acknowledge_again, check_outage, commit
 async def create_upload(site: Site, ask: CreateMultipartUpload) -> UploadCreated:
     """Begin an upload."""
     check_holdable(site, site.redundancy(ask.bucket), bucket=ask.bucket, key=ask.key, facts=ask.facts)
-    upload_id = site.clock.token(24).hex()
-    upload = Upload(ask.bucket, ask.key, upload_id, site.clock.now_ms(), ask.facts, ask.algorithm, ask.kind, ask.marks)
+    bucket = await site.index.bucket(ask.bucket)
+    upload_id, now_ms = site.clock.token(24).hex(), site.clock.now_ms()
+    marks = marks_with_default(bucket, ask.marks, now_ms)
+    upload = Upload(ask.bucket, ask.key, upload_id, now_ms, ask.facts, ask.algorithm, ask.kind, marks)
     await site.index.create_upload(upload)
     return UploadCreated(ask.bucket, ask.key, upload_id, ask.algorithm, ask.kind)
 
@@ -136,10 +140,10 @@ async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCom
         marks=upload.marks,
     )
     try:
-        await commit(site, version, ask.upload_id)
+        written = await commit(site, version, ask.upload_id)
     except S3Error as missing:
         return await _completed_before(site, ask, missing)
-    return UploadCompleted(ask.bucket, ask.key, etag, checksum)
+    return UploadCompleted(ask.bucket, ask.key, etag, checksum, written.version_id)
 
 
 async def _completed_before(site: Site, ask: CompleteMultipartUpload, missing: S3Error) -> UploadCompleted:
@@ -147,7 +151,8 @@ async def _completed_before(site: Site, ask: CompleteMultipartUpload, missing: S
         version = await site.index.get(ask.bucket, ask.key)
         if version is not None and version.facts.upload_id == ask.upload_id:
             await acknowledge_again(site, ask.bucket, ask.key, version)
-            return UploadCompleted(ask.bucket, ask.key, version.etag, version.facts.checksum)
+            version_id = version.version_id if version.version_id != NULL else ""
+            return UploadCompleted(ask.bucket, ask.key, version.etag, version.facts.checksum, version_id)
     raise missing
 
 

@@ -19,6 +19,7 @@ from holdfast.health.standing import Standing
 from holdfast.limits import LIST_PAGE, READ_AGAIN
 from holdfast.model import Checksum, Layout, Place, Span, Version
 from holdfast.s3 import GetObject, GetObjectAttributes, ObjectAttributes, ObjectGot
+from holdfast.s3.versioning import RESERVED, is_reserved, is_version_id, versioning_of
 from holdfast.store.plan import check_read, order_copies, resolve_range
 
 _NOBODY: Final = Standing(State.OPEN, 0.0)
@@ -26,15 +27,39 @@ _NOBODY: Final = Standing(State.OPEN, 0.0)
 
 
 async def current(site: Site, bucket: str, key: str, version_id: str = "") -> Version:
-    """The version that a request means. Raises NoSuchBucket, NoSuchKey, NoSuchVersion."""
+    """The version that a request means. Raises NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed (a delete marker)."""
     version = await site.index.get(bucket, key)
-    if version is None:
-        if version_id:
-            raise S3Error("NoSuchVersion", fields={"Key": key, "VersionId": version_id})
+    if version is not None and version_id in ("", version.version_id) and not key.startswith(RESERVED):
+        return version
+    return await _another(site, bucket, key, version_id)
+
+
+async def _another(site: Site, bucket: str, key: str, version_id: str) -> Version:
+    """A version that is not current; raises what is to be said of one that is not there. Amazon S3 User Guide, "Working with delete
+    markers"."""
+    if is_reserved(key):
         raise S3Error("NoSuchKey", fields={"Key": key})
-    if version_id and version_id != version.version_id:
-        raise S3Error("NoSuchVersion", fields={"Key": key, "VersionId": version_id})
-    return version
+    fields = {"Key": key}
+    found = None
+    if versioning_of(await site.index.bucket(bucket)):
+        if version_id and not is_version_id(version_id):
+            raise S3Error(
+                "InvalidArgument",
+                "Invalid version id specified",
+                fields={"ArgumentName": "versionId", "ArgumentValue": version_id},
+            )
+        found = await site.index.version(bucket, key, version_id)
+    if found is None:
+        if version_id:
+            raise S3Error("NoSuchVersion", fields=fields | {"VersionId": version_id})
+        raise S3Error("NoSuchKey", fields=fields)
+    if not found.marker:
+        return found
+    headers = {"x-amz-delete-marker": "true", "x-amz-version-id": found.version_id}
+    if not version_id:
+        raise S3Error("NoSuchKey", fields=fields, headers=headers)
+    headers |= {"Allow": "DELETE"}
+    raise S3Error("MethodNotAllowed", fields={"Method": "GET", "ResourceType": "DeleteMarker"}, headers=headers)
 
 
 async def get_object(site: Site, ask: GetObject) -> ObjectGot:
@@ -69,7 +94,7 @@ async def _serve(site: Site, ask: GetObject, version: Version) -> ObjectGot:
         span = resolve_range(ask.range, version.size)
     if ask.head:
         return ObjectGot(version, span, data=b"", parts=parts, part_checksum=part_checksum)
-    place = Place(ask.bucket, ask.key)
+    place = Place(ask.bucket, version.home or ask.key)
     blocks = blocks_of(version, layout, span)
     if not blocks:
         return ObjectGot(version, span, data=b"", parts=parts, part_checksum=part_checksum)

@@ -8,22 +8,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from holdfast.copies.site import Site
-from holdfast.errors import S3Error
 from holdfast.model import Bucket, pack
 from holdfast.s3 import Done
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut
 from holdfast.s3.sharing import OwnershipControls
-from holdfast.s3.versioning import Versioning
+from holdfast.store.locks import check_lock, check_versioning
 
 Rule = Callable[[Site, Bucket, Any], Awaitable[None]]
 """Raises S3Error when this value (None: its deletion) may not be set."""
 
 
-async def _check_versioning(site: Site, bucket: Bucket, value: Versioning) -> None:
-    raise S3Error("NotImplemented", "Versioning is not implemented.")
-
-
-RULES: Mapping[str, Rule] = {"versioning": _check_versioning}
+RULES: Mapping[str, Rule] = {"versioning": check_versioning, "object-lock": check_lock}
 LEFT: Mapping[str, Any] = {"ownershipControls": OwnershipControls("")}
 """What a deletion leaves behind, where having had a setting differs from never having had it."""
 

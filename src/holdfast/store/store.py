@@ -7,9 +7,11 @@ It only joins: each method hands a typed request to the module that answers for 
 from holdfast import s3
 from holdfast.copies.site import Site
 from holdfast.s3.acl import AclGot, AclPut, GetAcl, PutAcl
+from holdfast.s3.locks import GetLegalHold, GetRetention, LegalHoldGot, PutLegalHold, PutRetention, RetentionGot
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut
 from holdfast.s3.sharing import GetPolicyStatus, PolicyStatus
-from holdfast.store import buckets, copying, delete, listing, multipart, read, settings, sharing, write
+from holdfast.s3.versioning import VersionsListed
+from holdfast.store import buckets, copying, delete, listing, locks, multipart, read, settings, sharing, write
 
 
 class Store:
@@ -74,7 +76,19 @@ class Store:
     async def list_objects(self, ask: s3.ListObjects) -> s3.ObjectsListed:
         return await listing.list_objects(self._site, ask)
 
-    async def list_versions(self, ask: s3.ListVersions) -> s3.ObjectsListed:
+    async def get_retention(self, ask: GetRetention) -> RetentionGot:
+        return await locks.get_retention(self._site, ask)
+
+    async def put_retention(self, ask: PutRetention) -> SettingPut:
+        return await locks.put_retention(self._site, ask)
+
+    async def get_legal_hold(self, ask: GetLegalHold) -> LegalHoldGot:
+        return await locks.get_legal_hold(self._site, ask)
+
+    async def put_legal_hold(self, ask: PutLegalHold) -> SettingPut:
+        return await locks.put_legal_hold(self._site, ask)
+
+    async def list_versions(self, ask: s3.ListVersions) -> VersionsListed:
         return await listing.list_versions(self._site, ask)
 
     async def create_multipart_upload(self, ask: s3.CreateMultipartUpload) -> s3.UploadCreated:

@@ -14,19 +14,23 @@ from holdfast.model import UNMARKED, Facts, Layout, Marks, Redundancy, Version, 
 from holdfast.s3 import Body, ObjectPut, PutObject
 from holdfast.store.acknowledge import Acknowledgement, candidates_of, outage
 from holdfast.store.ahead import Ahead, staging_ahead
+from holdfast.store.locks import marks_with_default
 from holdfast.store.receive import Received, receive
 
 
 async def put_object(site: Site, ask: PutObject, body: Body) -> ObjectPut:
     """Store a body under its key."""
-    await site.index.bucket(ask.bucket)
+    bucket = await site.index.bucket(ask.bucket)
     policy = check_outage(site, ask.bucket)
     check_holdable(site, policy, bucket=ask.bucket, key=ask.key, facts=ask.facts, size=body.size)
     async with staging_ahead(site, ask, policy, body.size) as ahead:
         received = await receive(site, body, ask.expected, ahead=ahead)
         facts = with_checksum(ask.facts, received)
-        await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, ahead, marks=ask.marks)
-    return ObjectPut(received.md5, received.checksum, received.size)
+        marks = ask.marks
+        if bucket.settings or marks is not UNMARKED:
+            marks = marks_with_default(bucket, marks, site.clock.now_ms())
+        _, version_id = await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, ahead, marks=marks)
+    return ObjectPut(received.md5, received.checksum, received.size, version_id)
 
 
 def with_checksum(facts: Facts, received: Received) -> Facts:
@@ -46,8 +50,8 @@ async def commit_body(
     ahead: Ahead | None = None,
     *,
     marks: Marks = UNMARKED,
-) -> int:
-    """Commit a received body as the current version; returns its modification time (ms)."""
+) -> tuple[int, str]:
+    """Commit a received body as the current version; returns its modification time (ms) and its version id."""
     now_ms = site.clock.now_ms() if ahead is None else ahead.label.modified_ms
     if received.inline is not None:
         version = NewVersion(
@@ -61,8 +65,7 @@ async def commit_body(
             layout=Layout((received.part(1, now_ms),), multipart=False), spool=(received.file,), condition=condition,
             seq=ahead.label.seq if ahead is not None else 0, marks=marks,
         )  # fmt: skip
-    await commit(site, version, ahead=ahead)
-    return now_ms
+    return now_ms, (await commit(site, version, ahead=ahead)).version_id
 
 
 def check_outage(site: Site, bucket: str) -> Redundancy:

@@ -98,7 +98,7 @@ class TinyStore:
 
     async def delete_objects(self, ask: s3.DeleteObjects) -> s3.ObjectsDeleted:
         await self._begin(ask)
-        return s3.ObjectsDeleted(ask.asks, (), ask.quiet)
+        return s3.ObjectsDeleted(tuple(s3.KeyDeleted(one.key) for one in ask.asks), (), ask.quiet)
 
 
 def _version(size: int) -> Version:

@@ -127,6 +127,15 @@ def _http_date(at_s: int) -> str:
     return f"{_DAYS[t.weekday()]}, {t.day:02} {_MONTHS[t.month - 1]} {t.year:04} {t.hour:02}:{t.minute:02}:{t.second:02} GMT"
 
 
+def parse_iso_date(text: str) -> int | None:
+    """Milliseconds of a date as ISO 8601 writes it, with a zone (`Z` or an offset) or in UTC; None for what is none."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
 def iso_date(at_ms: int) -> str:
     """`2026-01-02T03:04:05.000Z`, as in S3's XML.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from holdfast.errors import S3Error
 from holdfast.model import Value
-from holdfast.wire import parse_access, parse_buckets, parse_multipart, parse_objects, parse_settings
+from holdfast.wire import parse_access, parse_buckets, parse_locks, parse_multipart, parse_objects, parse_settings
 from holdfast.wire.documents import DOCUMENTS
 from holdfast.wire.parse import headers_of
 from holdfast.wire.request import Request
@@ -208,12 +208,28 @@ _OBJECT_ROWS = [
     _row("DeleteObjectAnnotation", "DELETE", _OBJECT, "annotation"),
     _row("ListObjectAnnotations", "GET", _OBJECT, "annotation"),
     _row("UpdateObjectEncryption", "PUT", _OBJECT, "encryption", body=_XML),
-    _row("GetObjectLegalHold", "GET", _OBJECT, "legal-hold"),
-    _row("PutObjectLegalHold", "PUT", _OBJECT, "legal-hold", body=_XML),
+    _row("GetObjectLegalHold", "GET", _OBJECT, "legal-hold", parse=parse_locks.get_legal_hold),
+    _row(
+        "PutObjectLegalHold",
+        "PUT",
+        _OBJECT,
+        "legal-hold",
+        body=_XML,
+        parse=parse_locks.put_legal_hold,
+        fill=parse_locks.fill_legal_hold,
+    ),
     _row("RenameObject", "PUT", _OBJECT, "renameObject"),
     _row("RestoreObject", "POST", _OBJECT, "restore", body=_XML),
-    _row("GetObjectRetention", "GET", _OBJECT, "retention"),
-    _row("PutObjectRetention", "PUT", _OBJECT, "retention", body=_XML),
+    _row("GetObjectRetention", "GET", _OBJECT, "retention", parse=parse_locks.get_retention),
+    _row(
+        "PutObjectRetention",
+        "PUT",
+        _OBJECT,
+        "retention",
+        body=_XML,
+        parse=parse_locks.put_retention,
+        fill=parse_locks.fill_retention,
+    ),
     _row("SelectObjectContent", "POST", _OBJECT, "select", body=_XML),
     _row("GetObjectTagging", "GET", _OBJECT, "tagging"),
     _row("PutObjectTagging", "PUT", _OBJECT, "tagging", body=_XML),

@@ -37,11 +37,13 @@ def create_bucket(request: Request) -> s3.CreateBucket:
     check_bucket_name(request.bucket)
     headers = headers_of(request)
     check_headers(headers)
-    if headers.get("x-amz-bucket-object-lock-enabled", "false").lower() != "false":
-        raise refused_header("x-amz-bucket-object-lock-enabled")
     if headers.get("x-amz-bucket-namespace", "global") != "global":
         raise refused_header("x-amz-bucket-namespace")
-    return s3.CreateBucket(request.bucket, expected=expected_of_xml(headers))
+    return s3.CreateBucket(
+        request.bucket,
+        object_lock=headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true",
+        expected=expected_of_xml(headers),
+    )
 
 
 def fill_bucket(ask: s3.CreateBucket, body: bytes) -> s3.CreateBucket:

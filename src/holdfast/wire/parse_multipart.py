@@ -8,7 +8,7 @@ import itertools
 from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.limits import OBJECT_BYTES, PART_NUMBER_MAX
-from holdfast.model import Algorithm, ChecksumType, replace
+from holdfast.model import UNMARKED, Algorithm, ChecksumType, replace
 from holdfast.wire.conditions import parse_copy_range
 from holdfast.wire.parse import (
     algorithm,
@@ -27,6 +27,7 @@ from holdfast.wire.parse import (
     verify,
     write_condition,
 )
+from holdfast.wire.parse_locks import with_locks
 from holdfast.wire.parse_objects import copy_source, facts_of
 from holdfast.wire.request import Request
 from holdfast.xml import Element, malformed, parse_xml
@@ -42,7 +43,7 @@ _ONLY = {
 def create_upload(request: Request) -> s3.CreateMultipartUpload:
     headers = headers_of(request)
     refuse_conditions(headers)
-    facts = facts_of(headers)
+    facts, marks = facts_of(headers), with_locks(UNMARKED, headers)
     name = headers.get("x-amz-checksum-algorithm") or headers.get("x-amz-sdk-checksum-algorithm")
     kind = checksum_type(headers)
     if not name:
@@ -51,7 +52,7 @@ def create_upload(request: Request) -> s3.CreateMultipartUpload:
                 "InvalidRequest",
                 "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
             )
-        return s3.CreateMultipartUpload(request.bucket, request.key, facts)
+        return s3.CreateMultipartUpload(request.bucket, request.key, facts, marks=marks)
     chosen = algorithm("x-amz-checksum-algorithm", name)
     fitting = _ONLY.get(chosen)
     if kind is not None and fitting not in (None, kind):
@@ -60,7 +61,7 @@ def create_upload(request: Request) -> s3.CreateMultipartUpload:
             f"The {kind.value} checksum type cannot be used with the {chosen.value.lower()} checksum algorithm.",
         )
     return s3.CreateMultipartUpload(
-        request.bucket, request.key, facts, chosen, kind or fitting or ChecksumType.COMPOSITE
+        request.bucket, request.key, facts, chosen, kind or fitting or ChecksumType.COMPOSITE, marks
     )
 
 

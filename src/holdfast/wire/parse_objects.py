@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.limits import LIST_PAGE, USER_METADATA_BYTES
-from holdfast.model import ALWAYS, Facts, replace
+from holdfast.model import ALWAYS, UNMARKED, Facts, replace
 from holdfast.wire.conditions import parse_range
 from holdfast.wire.parse import (
     ON_SOURCE,
@@ -32,6 +32,7 @@ from holdfast.wire.parse import (
     version_id,
     write_condition,
 )
+from holdfast.wire.parse_locks import bypasses, with_locks
 from holdfast.wire.request import Request
 from holdfast.xml import Element, malformed, parse_xml
 
@@ -122,7 +123,14 @@ def put_object(request: Request) -> s3.PutObject:
     if "partNumber" in query:
         raise invalid("uploadId", "", "A part number needs an upload id.")
     headers = headers_of(request)
-    return s3.PutObject(request.bucket, request.key, facts_of(headers), expected(headers), write_condition(headers))
+    return s3.PutObject(
+        request.bucket,
+        request.key,
+        facts_of(headers),
+        expected(headers),
+        write_condition(headers),
+        with_locks(UNMARKED, headers),
+    )
 
 
 def get_object(request: Request) -> s3.GetObject:
@@ -168,7 +176,9 @@ def delete_object(request: Request) -> s3.DeleteObject:
             raise refused_header(name)
     if "if-none-match" in headers:
         raise refused_header("if-none-match")
-    return s3.DeleteObject(request.bucket, request.key, version_id(request.query), write_condition(headers))
+    return s3.DeleteObject(
+        request.bucket, request.key, version_id(request.query), write_condition(headers), bypasses(headers)
+    )
 
 
 def get_object_attributes(request: Request) -> s3.GetObjectAttributes:
@@ -228,6 +238,7 @@ def copy_object(request: Request) -> s3.CopyObject:
         facts_of(headers),
         algorithm("x-amz-checksum-algorithm", wanted) if wanted else None,
         write_condition(headers),
+        with_locks(UNMARKED, headers),
     )
 
 
@@ -238,21 +249,21 @@ def delete_objects(request: Request) -> s3.DeleteObjects:
     """The keys are in the body, for `fill_deletes`."""
     headers = headers_of(request)
     check_headers(headers)
-    return s3.DeleteObjects(request.bucket, expected=expected_of_xml(headers))
+    return s3.DeleteObjects(request.bucket, expected=expected_of_xml(headers), bypass=bypasses(headers))
 
 
 def fill_deletes(ask: s3.DeleteObjects, body: bytes) -> s3.DeleteObjects:
     """The request with the keys of its body, which must be what the headers said of it."""
     verify(ask.expected, body)
     root = parse_xml(body, "Delete")
-    asks = tuple(_delete_ask(child) for child in root.all("Object"))
+    asks = tuple(_delete_ask(child, ask.bypass) for child in root.all("Object"))
     if not 1 <= len(asks) <= LIST_PAGE:
         raise malformed(f"{len(asks)} keys to delete")
     quiet = (root.get("Quiet") or "").strip().lower() == "true"
     return replace(ask, asks=asks, quiet=quiet)
 
 
-def _delete_ask(item: Element) -> s3.DeleteAsk:
+def _delete_ask(item: Element, bypass: bool) -> s3.DeleteAsk:
     key = item.get("Key")
     if not key:
         raise malformed("an Object without a Key")
@@ -261,4 +272,4 @@ def _delete_ask(item: Element) -> s3.DeleteAsk:
             message = f"The element {name} asks for functionality that is not implemented."
             raise S3Error("NotImplemented", message, fields={"Element": name})
     etag = item.get("ETag")
-    return s3.DeleteAsk(key, item.get("VersionId") or "", match_condition(etag) if etag else ALWAYS)
+    return s3.DeleteAsk(key, item.get("VersionId") or "", match_condition(etag) if etag else ALWAYS, bypass)

@@ -10,13 +10,16 @@ from typing import Any
 
 from holdfast import s3
 from holdfast.errors import S3Error
-from holdfast.model import Checksum, ChecksumType
+from holdfast.model import UNMARKED, Checksum, ChecksumType, Marks
 from holdfast.s3.acl import AclGot, AclPut
+from holdfast.s3.locks import LegalHoldGot, RetentionGot
 from holdfast.s3.settings import SettingGot, SettingPut
 from holdfast.s3.sharing import PolicyStatus
+from holdfast.s3.versioning import NULL, VersionsListed
 from holdfast.wire import render_xml
-from holdfast.wire.conditions import http_date
+from holdfast.wire.conditions import http_date, iso_date
 from holdfast.wire.documents import DOCUMENTS
+from holdfast.wire.documents.lock import write_hold, write_retention
 from holdfast.wire.parse_settings import body_of
 from holdfast.wire.request import Request
 from holdfast.xml import document, element, legible
@@ -24,6 +27,7 @@ from holdfast.xml import document, element, legible
 Headers = list[tuple[str, str]]
 
 XML_TYPE = ("Content-Type", "application/xml")
+_VERSION_ID = "x-amz-version-id"
 _DEFAULT_TYPE = "binary/octet-stream"
 _SYSTEM_NAMES: Mapping[str, str] = {
     "content-type": "Content-Type",
@@ -77,6 +81,10 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
         headers.append(("x-amz-meta-" + name, value))
     if facts.storage_class != "STANDARD":
         headers.append(("x-amz-storage-class", facts.storage_class))
+    if version.version_id != NULL or ask.version_id:
+        headers.append((_VERSION_ID, version.version_id))
+    if version.marks is not UNMARKED:
+        headers += _mark_headers(version.marks)
     status = 200
     checksum = facts.checksum
     if ask.part_number is not None or ask.range is not None:
@@ -91,6 +99,16 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
         headers.append(("x-amz-checksum-type", checksum.kind.value))
     body = b"" if ask.head or got.data is None else got.data
     return Reply(status, headers, body, span.end - span.start)
+
+
+def _mark_headers(marks: Marks) -> Headers:
+    headers: Headers = []
+    if marks.retention is not None:
+        headers.append(("x-amz-object-lock-mode", marks.retention.mode))
+        headers.append(("x-amz-object-lock-retain-until-date", iso_date(marks.retention.until_ms)))
+    if marks.hold:
+        headers.append(("x-amz-object-lock-legal-hold", "ON"))
+    return headers
 
 
 def render(request: Request, result: object, *, secure: bool = False) -> Reply:
@@ -147,7 +165,7 @@ def _setting_got(result: SettingGot) -> Reply:
 
 
 def _setting_put(result: SettingPut) -> Reply:
-    return Reply(DOCUMENTS[result.name].put_status, [])
+    return Reply(DOCUMENTS[result.name].put_status if result.name else 200, [])
 
 
 def _acl_put(result: AclPut) -> Reply:
@@ -163,7 +181,28 @@ def _bucket_head(result: s3.BucketHead) -> Reply:
 
 
 def _object_put(result: s3.ObjectPut) -> Reply:
-    return Reply(200, [("ETag", f'"{result.etag}"'), *_checksum_headers(result.checksum)])
+    headers = [("ETag", f'"{result.etag}"'), *_checksum_headers(result.checksum)]
+    if result.version_id:
+        headers.append((_VERSION_ID, result.version_id))
+    return Reply(200, headers)
+
+
+def _object_deleted(result: s3.ObjectDeleted) -> Reply:
+    headers: Headers = []
+    if result.version_id:
+        headers.append((_VERSION_ID, result.version_id))
+    if result.marker:
+        headers.append(("x-amz-delete-marker", "true"))
+    return Reply(204, headers)
+
+
+def _object_copied(result: s3.ObjectCopied) -> Reply:
+    headers: Headers = [XML_TYPE]
+    if result.version_id:
+        headers.append((_VERSION_ID, result.version_id))
+    if result.source_version_id:
+        headers.append(("x-amz-copy-source-version-id", result.source_version_id))
+    return Reply(200, headers, document("CopyObjectResult", render_xml.object_copied(result)))
 
 
 def _part_uploaded(result: s3.PartUploaded) -> Reply:
@@ -186,7 +225,10 @@ def _upload_completed(request: Request, result: s3.UploadCompleted, secure: bool
     scheme = "https" if secure else "http"
     url = f"{scheme}://{request.headers.get('host', '')}{request.raw_path.decode('latin-1')}"
     content = render_xml.upload_completed(result, url)
-    return Reply(200, [XML_TYPE], document("CompleteMultipartUploadResult", content))
+    headers: Headers = [XML_TYPE]
+    if result.version_id:
+        headers.append((_VERSION_ID, result.version_id))
+    return Reply(200, headers, document("CompleteMultipartUploadResult", content))
 
 
 def _attributes(result: s3.ObjectAttributes) -> Reply:
@@ -195,11 +237,7 @@ def _attributes(result: s3.ObjectAttributes) -> Reply:
 
 
 def _objects_listed(result: s3.ObjectsListed) -> Reply:
-    if isinstance(result.ask, s3.ListVersions):
-        body = document("ListVersionsResult", render_xml.versions_listed(result.ask, result))
-    else:
-        body = document("ListBucketResult", render_xml.objects_listed(result.ask, result))
-    return Reply(200, [XML_TYPE], body)
+    return Reply(200, [XML_TYPE], document("ListBucketResult", render_xml.objects_listed(result.ask, result)))
 
 
 _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
@@ -213,10 +251,13 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     AclPut: _acl_put,
     PolicyStatus: _xml("PolicyStatus", render_xml.policy_status),
     s3.Done: _done,
-    s3.ObjectDeleted: _done,
+    s3.ObjectDeleted: _object_deleted,
+    VersionsListed: _xml("ListVersionsResult", render_xml.versions_listed),
+    RetentionGot: _xml("Retention", lambda result: write_retention(result.retention)),
+    LegalHoldGot: _xml("LegalHold", lambda result: write_hold(result.on)),
     s3.ObjectPut: _object_put,
     s3.ObjectsDeleted: _xml("DeleteResult", render_xml.objects_deleted),
-    s3.ObjectCopied: _xml("CopyObjectResult", render_xml.object_copied),
+    s3.ObjectCopied: _object_copied,
     s3.ObjectAttributes: _attributes,
     s3.ObjectsListed: _objects_listed,
     s3.UploadCreated: _upload_created,

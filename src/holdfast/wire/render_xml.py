@@ -9,6 +9,7 @@ from holdfast import s3
 from holdfast.model import Algorithm, Checksum, ChecksumType, Marks, Part, Version
 from holdfast.s3.acl import GROUPS, AclGot
 from holdfast.s3.sharing import PolicyStatus
+from holdfast.s3.versioning import VersionEntry, VersionsListed
 from holdfast.wire.conditions import iso_date
 from holdfast.wire.parse import encode_token
 from holdfast.xml import element, encode_key, escape, legible
@@ -158,28 +159,34 @@ def objects_listed(ask: s3.ListObjects, result: s3.ObjectsListed) -> str:
     return content + "".join(rows) + _prefixes(page.prefixes, encode)
 
 
-def _owner_text(marks: Marks, result: s3.ObjectsListed | s3.UploadsListed, usual: str) -> str:
+def _owner_text(marks: Marks, result: s3.ObjectsListed | VersionsListed, usual: str) -> str:
     owner = _owner_of(marks, result.owner, result.names)
     return usual if owner == result.owner else _person("Owner", owner, result.names)
 
 
-def versions_listed(ask: s3.ListVersions, result: s3.ObjectsListed) -> str:
-    """ListObjectVersions: each key has the one version that there is."""
-    page = result.page
+def versions_listed(result: VersionsListed) -> str:
+    """ListObjectVersions: versions and delete markers in one order."""
+    ask, page = result.ask, result.page
     encode = ask.encode
-    content = element("Name", ask.bucket) + _ask(ask, "MaxKeys") + element("IsTruncated", _truth(bool(page.next)))
+    content = element("Name", ask.bucket) + _ask(ask, "MaxKeys") + element("IsTruncated", _truth(bool(page.next_key)))
     content += _key("KeyMarker", ask.key_marker, encode) + element("VersionIdMarker", ask.version_marker)
-    if page.next:
-        content += _key("NextKeyMarker", page.next, encode)
-        if page.next not in page.prefixes:
-            content += element("NextVersionIdMarker", "null")
+    if page.next_key:
+        content += _key("NextKeyMarker", page.next_key, encode)
+        if page.next_version:
+            content += element("NextVersionIdMarker", page.next_version)
     owner = _person("Owner", result.owner, result.names)
-    rows = [
-        f"<Version>{_key('Key', key, encode)}{element('VersionId', version.version_id)}<IsLatest>true</IsLatest>"
-        f"{_version_body(version)}{_owner_text(version.marks, result, owner)}</Version>"
-        for key, version in page.versions
-    ]
+    rows = [_version_entry(entry, _owner_text(entry.version.marks, result, owner), encode) for entry in page.entries]
     return content + "".join(rows) + _prefixes(page.prefixes, encode)
+
+
+def _version_entry(entry: VersionEntry, owner: str, encode: bool) -> str:
+    version = entry.version
+    head = _key("Key", entry.key, encode) + element("VersionId", version.version_id)
+    head += element("IsLatest", _truth(entry.latest))
+    if version.marker:
+        modified = element("LastModified", iso_date(version.modified_ms))
+        return f"<DeleteMarker>{head}{modified}{owner}</DeleteMarker>"
+    return f"<Version>{head}{_version_body(version)}{owner}</Version>"
 
 
 def uploads_listed(result: s3.UploadsListed) -> str:
@@ -259,10 +266,15 @@ def objects_deleted(result: s3.ObjectsDeleted) -> str:
     if not result.quiet:
         content = "".join(
             "<Deleted>"
-            + element("Key", ask.key)
-            + (element("VersionId", ask.version_id) if ask.version_id else "")
+            + element("Key", gone.key)
+            + (element("VersionId", gone.version_id) if gone.version_id else "")
+            + (
+                element("DeleteMarker", "true") + element("DeleteMarkerVersionId", gone.marker_version_id)
+                if gone.marker
+                else ""
+            )
             + "</Deleted>"
-            for ask in result.deleted
+            for gone in result.deleted
         )
     return content + "".join(
         "<Error>"

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from holdfast.errors import S3Error
 from holdfast.limits import KEY_BYTES, PARSED_CHARS, PARSED_MEMORY
-from holdfast.s3 import is_bucket_name
+from holdfast.s3.names import is_bucket_name
 
 _HEX = {
     (high + low).encode(): bytes.fromhex(high + low)

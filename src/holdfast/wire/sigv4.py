@@ -27,27 +27,12 @@ from holdfast.signing import (
     canonical_headers,
     canonical_path,
     canonical_query,
-    chunk_signature,
-    presign,
-    sign_headers,
     signature,
     signing_key,
     string_to_sign,
-    trailer_signature,
 )
 from holdfast.wire.conditions import parse_http_date
 from holdfast.wire.request import Request
-
-__all__ = [
-    "Payload",
-    "Signed",
-    "authenticate",
-    "authenticate_form",
-    "chunk_signature",
-    "presign",
-    "sign_headers",
-    "trailer_signature",
-]
 
 _HEX64 = re.compile(r"[0-9a-fA-F]{64}")
 _DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
@@ -63,6 +48,7 @@ _PRESIGNED = (
     "X-Amz-SignedHeaders",
     "X-Amz-Signature",
 )
+_OF_PRESIGNING = frozenset(_PRESIGNED)
 _UNSUPPORTED = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
 _COMPONENTS = "the authorization header requires three components: Credential, SignedHeaders, and Signature."
 _ONE_MECHANISM = (
@@ -210,7 +196,7 @@ def authenticate(
         if authorization is None:
             return _anonymous(request)
         return _by_header(request, authorization, judge)
-    presigned = "X-Amz-Algorithm" in query or "X-Amz-Signature" in query or "X-Amz-Credential" in query
+    presigned = not _OF_PRESIGNING.isdisjoint(query)
     legacy = "Signature" in query and "AWSAccessKeyId" in query
     if (authorization is not None) + presigned + legacy > 1:
         raise S3Error("InvalidArgument", _ONE_MECHANISM, fields={"ArgumentName": "Authorization"})

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from holdfast.model import Value
+from holdfast.s3.locks import ObjectLock
 from holdfast.s3.sharing import BucketPolicy, OwnershipControls, PublicAccessBlock
 from holdfast.s3.versioning import Versioning
-from holdfast.wire.documents import ownership, policy, public_access, versioning
+from holdfast.wire.documents import lock, ownership, policy, public_access, versioning
 from holdfast.xml import Element
 
 
@@ -71,6 +72,14 @@ _ROWS = (
         ownership.read,
         ownership.write,
         default=OwnershipControls(),
+    ),
+    _xml(
+        "object-lock",
+        ObjectLock,
+        "ObjectLockConfiguration",
+        lock.read,
+        lock.write,
+        missing="ObjectLockConfigurationNotFoundError",
     ),
 )
 

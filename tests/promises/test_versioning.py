@@ -1,0 +1,315 @@
+"""What versions and their locks promise, over the real index and spool: nothing that is kept is lost, nothing locked goes."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import S3Error
+from holdfast.grids.memory import MemoryGrid
+from holdfast.limits import BLOCK_BYTES, DEBT_RETRY_MAX_S
+from holdfast.model import Facts, Marks, Place, Retention
+from holdfast.s3 import (
+    CopyObject,
+    CopySource,
+    CreateBucket,
+    DeleteAsk,
+    DeleteObject,
+    DeleteObjects,
+    GetObject,
+    ListVersions,
+    PutObject,
+)
+from holdfast.s3.locks import GetLegalHold, GetRetention, ObjectLock, PutLegalHold, PutRetention
+from holdfast.s3.settings import PutSetting
+from holdfast.s3.versioning import Versioning, home_of
+from holdfast.testing.faults import Fault, FaultGrid, Kind
+from tests.engine import BUCKET, Bytes, Engine, engine
+from tests.promises.troubled import LeapClock
+
+LARGE = os.urandom(2 * BLOCK_BYTES + 5)
+DAY_MS = 24 * 3600 * 1000
+
+
+class Stage:
+    """An engine with two grids that can fail, on a clock that can leap, and a bucket that keeps versions."""
+
+    def __init__(self, made: Engine, a: FaultGrid, b: FaultGrid, clock: LeapClock) -> None:
+        self.made = made
+        self.a = a
+        self.b = b
+        self.clock = clock
+
+    async def replicated(self, key: str, data: bytes) -> str:
+        """Put a version and see both grids hold it, so that nothing of it is kept here; returns its id."""
+        done = await self.made.put(key, data)
+        await self.paid()
+        return done.version_id
+
+    async def paid(self) -> None:
+        for _ in range(20):
+            self.clock.leap(DEBT_RETRY_MAX_S)
+            if not await self.made.settle():
+                break
+        else:
+            raise AssertionError(f"debts are left: {await self.made.site.index.sums()}")
+        await self.made.site.index.trim_inline(0, limit=1000)
+
+    async def read(self, key: str, version_id: str) -> bytes:
+        return (await self.made.got(GetObject(BUCKET, key, version_id=version_id)))[1]
+
+    async def delete(self, key: str, version_id: str = "", *, bypass: bool = False) -> str:
+        done = await self.made.store.delete_object(DeleteObject(BUCKET, key, version_id, bypass=bypass))
+        return done.version_id
+
+    async def put(self, key: str, data: bytes, marks: Marks) -> str:
+        return (await self.made.store.put_object(PutObject(BUCKET, key, Facts(), marks=marks), Bytes(data))).version_id
+
+    async def held(self, grid: FaultGrid) -> set[str]:
+        return {item.key for item in await grid.list(BUCKET)}
+
+
+def staged(tmp_path: Path, scenario: Callable[[Stage], Awaitable[None]], *, ack: int = 0, locks: bool = False) -> None:
+    async def main() -> None:
+        clock = LeapClock()
+        a, b = (FaultGrid(MemoryGrid(name), clock=clock) for name in "ab")
+        async with engine(tmp_path, [a, b], clock=clock, ack=ack, bucket=False) as made:
+            await made.store.create_bucket(CreateBucket(BUCKET, object_lock=locks))
+            await made.store.put_setting(PutSetting(BUCKET, "versioning", Versioning("Enabled")))
+            await scenario(Stage(made, a, b, clock))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("data", [b"small", LARGE], ids=["small", "large"])
+def test_an_acknowledged_overwrite_does_not_take_the_last_copies_of_what_it_replaces(
+    tmp_path: Path, data: bytes
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        first = await stage.replicated("k", data)
+        second = (await stage.made.put("k", b"second" + data)).version_id
+        assert await stage.read("k", first) == data, "both grids have acknowledged the newer one under its key"
+        assert await stage.read("k", second) == b"second" + data
+        await stage.paid()
+        for grid in (stage.a, stage.b):
+            assert await stage.held(grid) == {"k", home_of("k", first)}
+
+    staged(tmp_path, scenario, ack=2)
+
+
+def test_a_large_version_is_moved_within_its_grid_and_not_sent_again(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.replicated("k", LARGE)
+        stage.a.calls.clear()
+        await stage.made.put("k", b"small")
+        await stage.paid()
+        assert stage.a.calls["copy"] == 1
+        assert stage.a.calls["get"] == 0
+
+    staged(tmp_path, scenario)
+
+
+def test_a_delete_during_an_outage_reaches_the_grid_later_and_every_version_is_there(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        first = await stage.replicated("k", LARGE)
+        stage.b.inject(Fault(Kind.REFUSE))
+        second = (await stage.made.put("k", b"second")).version_id
+        marker = await stage.delete("k")
+        await stage.made.settle()
+        assert await stage.made.code("k") == "NoSuchKey"
+        assert await stage.read("k", first) == LARGE
+        stage.b.heal()
+        await stage.paid()
+        homes = {home_of("k", first), home_of("k", second)}
+        assert await stage.held(stage.a) == await stage.held(stage.b) == homes
+        await stage.delete("k", marker)
+        assert await stage.made.read("k") == b"second"
+        await stage.paid()
+        assert await stage.held(stage.a) == await stage.held(stage.b) == {"k", home_of("k", first)}
+        await stage.delete("k", second)
+        assert await stage.made.read("k") == LARGE
+        await stage.paid()
+        assert await stage.held(stage.b) == {"k"}
+
+    staged(tmp_path, scenario)
+
+
+def test_a_version_that_was_deleted_during_an_outage_does_not_come_back(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        first = await stage.replicated("k", LARGE)
+        await stage.replicated("k", b"second")
+        stage.b.inject(Fault(Kind.REFUSE))
+        await stage.delete("k", first)
+        await stage.made.settle()
+        stage.b.heal()
+        await stage.paid()
+        assert await stage.held(stage.b) == {"k"}
+        with pytest.raises(S3Error, match="NoSuchVersion"):
+            await stage.read("k", first)
+
+    staged(tmp_path, scenario)
+
+
+def test_a_grid_that_can_never_hold_an_older_version_still_gets_the_newer_ones(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        first = await stage.replicated("k", LARGE)
+        stage.b.inject(Fault(Kind.DENY), "copy")
+        stage.b.inject(Fault(Kind.REFUSE), "stage")
+        await stage.made.put("k", b"second")
+        for _ in range(8):
+            stage.clock.leap(DEBT_RETRY_MAX_S)
+            await stage.made.settle()
+        assert await stage.read("k", first) == LARGE
+        stage.b.heal()
+        await stage.paid()
+        assert await stage.held(stage.b) == {"k", home_of("k", first)}
+
+    staged(tmp_path, scenario)
+
+
+def test_a_copy_of_an_older_version_that_is_damaged_where_it_lies_is_repaired_from_elsewhere(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        first = await stage.replicated("k", LARGE)
+        await stage.a.delete(Place(BUCKET, "k"))
+        await stage.made.put("k", b"second")
+        await stage.paid()
+        for grid in (stage.a, stage.b):
+            grid.inject(Fault(Kind.REFUSE))
+            assert await stage.read("k", first) == LARGE
+            grid.heal()
+
+    staged(tmp_path, scenario)
+
+
+def test_a_copy_takes_the_version_that_it_names(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        first = await stage.replicated("k", LARGE)
+        await stage.replicated("k", b"second")
+        source = CopySource(BUCKET, "k", first)
+        done = await stage.made.store.copy_object(CopyObject(BUCKET, "k", source, False, Facts()))
+        assert done.source_version_id == first
+        assert await stage.made.read("k") == LARGE
+        marker = await stage.delete("k")
+        with pytest.raises(S3Error, match="InvalidRequest"):
+            source = CopySource(BUCKET, "k", marker)
+            await stage.made.store.copy_object(CopyObject(BUCKET, "k", source, False, Facts()))
+
+    staged(tmp_path, scenario)
+
+
+def test_a_bucket_with_nothing_but_a_delete_marker_is_not_empty(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        marker = await stage.delete("never was")
+        with pytest.raises(S3Error, match="BucketNotEmpty"):
+            await stage.made.site.index.delete_bucket(BUCKET)
+        await stage.delete("never was", marker)
+        await stage.made.site.index.delete_bucket(BUCKET)
+
+    staged(tmp_path, scenario)
+
+
+# --- locks ---
+
+
+def test_a_locked_version_is_deleted_by_nobody_until_its_time_has_come(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        until_ms = stage.clock.now_ms() + DAY_MS
+        version = await stage.put("k", LARGE, Marks(retention=Retention("COMPLIANCE", until_ms)))
+        await stage.paid()
+        marker = await stage.delete("k")
+        for bypass in (False, True):
+            with pytest.raises(S3Error, match="AccessDenied"):
+                await stage.delete("k", version, bypass=bypass)
+        asks = (DeleteAsk("k", version, bypass=True), DeleteAsk("k", marker))
+        done = await stage.made.store.delete_objects(DeleteObjects(BUCKET, asks))
+        assert [failed.code for failed in done.failed] == ["AccessDenied"]
+        assert await stage.made.read("k") == LARGE
+        stage.clock.leap(DAY_MS / 1000 + 1)
+        await stage.delete("k", version)
+        await stage.paid()
+        assert await stage.held(stage.a) == set()
+
+    staged(tmp_path, scenario, locks=True)
+
+
+def test_a_lock_holds_while_its_copies_are_on_their_way(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.a.inject(Fault(Kind.REFUSE))
+        until_ms = stage.clock.now_ms() + 365 * DAY_MS
+        version = await stage.put("k", LARGE, Marks(retention=Retention("GOVERNANCE", until_ms)))
+        await stage.made.settle()
+        await stage.made.put("k", b"newer")
+        with pytest.raises(S3Error, match="AccessDenied"):
+            await stage.delete("k", version)
+        stage.a.heal()
+        await stage.paid()
+        for grid in (stage.a, stage.b):
+            assert home_of("k", version) in await stage.held(grid)
+        await stage.delete("k", version, bypass=True)
+
+    staged(tmp_path, scenario, locks=True)
+
+
+def test_retentions_are_prolonged_by_all_and_shortened_only_where_that_is_allowed(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        store, now_ms = stage.made.store, stage.clock.now_ms()
+
+        async def retain(version: str, mode: str, days: int, *, bypass: bool = False) -> None:
+            retention = Retention(mode, now_ms + days * DAY_MS)
+            await store.put_retention(PutRetention(BUCKET, "k", version, retention, bypass))
+
+        governed = await stage.put("k", b"1", Marks(retention=Retention("GOVERNANCE", now_ms + 10 * DAY_MS)))
+        strict = await stage.put("k", b"2", Marks())
+        await retain(governed, "GOVERNANCE", 20)
+        with pytest.raises(S3Error, match="AccessDenied"):
+            await retain(governed, "GOVERNANCE", 5)
+        await retain(governed, "GOVERNANCE", 5, bypass=True)
+        await retain(strict, "COMPLIANCE", 10)
+        for mode, days in (("COMPLIANCE", 5), ("GOVERNANCE", 20)):
+            with pytest.raises(S3Error, match="AccessDenied"):
+                await retain(strict, mode, days, bypass=True)
+        await retain(strict, "COMPLIANCE", 20)
+        found = await store.get_retention(GetRetention(BUCKET, "k", governed))
+        assert found.retention == Retention("GOVERNANCE", now_ms + 5 * DAY_MS)
+        await store.put_legal_hold(PutLegalHold(BUCKET, "k", governed, True))
+        assert (await store.get_legal_hold(GetLegalHold(BUCKET, "k", governed))).on
+        with pytest.raises(S3Error, match="AccessDenied"):
+            await stage.delete("k", governed, bypass=True)
+        await store.put_legal_hold(PutLegalHold(BUCKET, "k", governed, False))
+        await stage.delete("k", governed, bypass=True)
+
+    staged(tmp_path, scenario, locks=True)
+
+
+def test_the_default_of_a_bucket_locks_what_comes_without_a_lock_of_its_own(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        lock = ObjectLock("GOVERNANCE", days=3)
+        await stage.made.store.put_setting(PutSetting(BUCKET, "object-lock", lock))
+        await stage.made.put("put", b"x")
+        await stage.made.upload("upload", [b"x"])
+        source = CopySource(BUCKET, "put")
+        await stage.made.store.copy_object(CopyObject(BUCKET, "copy", source, False, Facts()))
+        page = (await stage.made.store.list_versions(ListVersions(BUCKET))).page
+        for entry in page.entries:
+            retention = entry.version.marks.retention
+            assert retention is not None
+            assert abs(retention.until_ms - stage.clock.now_ms() - 3 * DAY_MS) < 60_000
+        with pytest.raises(S3Error, match="InvalidBucketState"):
+            await stage.made.store.put_setting(PutSetting(BUCKET, "versioning", Versioning("Suspended")))
+
+    staged(tmp_path, scenario, locks=True)
+
+
+def test_nothing_can_be_locked_where_no_lock_was_asked_for(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        version = (await stage.made.put("k", b"x")).version_id
+        retention = Retention("GOVERNANCE", stage.clock.now_ms() + DAY_MS)
+        with pytest.raises(S3Error, match="InvalidRequest"):
+            await stage.put("k", b"y", Marks(retention=retention))
+        with pytest.raises(S3Error, match="InvalidRequest"):
+            await stage.made.store.put_retention(PutRetention(BUCKET, "k", version, retention))
+        assert await stage.made.read("k") == b"x"
+
+    staged(tmp_path, scenario)
