@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"[0-9]{12}", re.ASCII)
 _PERSON = re.compile(
     r"arn:aws:(?:iam::[0-9]{12}:(?:root|(?:user|role)/[\w+=,.@/-]+)|sts::[0-9]{12}:assumed-role/[\w+=,.@/-]+)", re.ASCII
 )
-_CANONICAL = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_CANONICAL = re.compile(r"[0-9A-Za-z-]{1,64}", re.ASCII)
 _FIELDS = frozenset(
     {"Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
 )
