@@ -156,6 +156,7 @@ class Server:
             "HOME": str(self.folder),
             "HOLDFAST_ACCESS_KEY": ACCESS_KEY,
             "HOLDFAST_SECRET_KEY": SECRET_KEY,
+            **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
         }
 
     def _wait(self, admin: int) -> bool:

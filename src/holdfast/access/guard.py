@@ -8,6 +8,7 @@ its row in `actions` was allowed for.
 from collections.abc import Iterable
 from typing import Any, Final
 
+from holdfast.access.acl import ON_OBJECT
 from holdfast.access.actions import NEEDS, Need
 from holdfast.access.decide import Decision, Shared, decide
 from holdfast.access.patterns import Context
@@ -161,14 +162,12 @@ class Guard:
         sharing = judged.source or judged.sharing
         if error.code != "NoSuchKey" or sharing is None:
             return error
-        decision = decide(
-            judged.who,
-            "s3:ListBucket",
-            _ARN + sharing.bucket.name,
-            judged.context,
-            shared(sharing, judged.who, "s3:ListBucket"),
-        )
+        decision = self._may_list(judged, sharing)
         return error if decision.allowed else Denied(f"there is no such key, and {decision.reason}")
+
+    def _may_list(self, judged: Judged, sharing: Sharing) -> Decision:
+        who, action = judged.who, "s3:ListBucket"
+        return decide(who, action, _ARN + sharing.bucket.name, judged.context, shared(sharing, who, action))
 
     async def _check_all(self, judged: Judged, sharing: Sharing, needs: Iterable[Need]) -> None:
         question = judged.question
@@ -178,7 +177,17 @@ class Guard:
                     await self._check_source(judged, need)
             else:
                 version = question.query.get("versionId", "")
-                self._settle(judged, await self._decide(judged, sharing, need, question.key, version))
+                decision = await self._decide(judged, sharing, need, question.key, version)
+                if not decision.allowed and not sharing.enforced and need.action in ON_OBJECT:
+                    await self._check_absent(judged, sharing, question.key, version)
+                self._settle(judged, decision)
+
+    async def _check_absent(self, judged: Judged, sharing: Sharing, key: str, version_id: str) -> None:
+        """Raises NoSuchKey where no list could have granted anything, as the object is not there, and who asks may know that."""
+        index, bucket = self.index, sharing.bucket.name
+        found = await (index.version(bucket, key, version_id) if version_id else index.get(bucket, key))
+        if found is None and self._may_list(judged, sharing).allowed:
+            raise S3Error("NoSuchKey", fields={"Key": key})
 
     async def _check_source(self, judged: Judged, need: Need) -> None:
         """Raises Denied and NoSuchBucket for the object that is to be copied."""
@@ -212,6 +221,7 @@ class Guard:
         """Those of many deletions that are allowed; the others are remembered as refused, each for itself."""
         allowed: list[DeleteAsk] = []
         denied: list[DeleteFailed] = []
+        reason = ""
         needs: Iterable[Need] = [need for need in NEEDS["DeleteObjects"] if _called_for(need, judged.question)]
         for one in ask.asks:
             decision = None
@@ -220,14 +230,15 @@ class Guard:
                 if not decision.allowed:
                     break
             assert decision is not None
-            judged.reason = decision.reason
             if decision.allowed:
+                judged.reason = judged.reason or decision.reason
                 allowed.append(one)
             else:
+                reason = decision.reason
                 denied.append(DeleteFailed(one.key, one.version_id, "AccessDenied", CODES["AccessDenied"].message))
         if not allowed and not judged.who.asker.arn:
-            raise Denied(judged.reason)
-        judged.denied = tuple(denied)
+            raise Denied(reason)
+        judged.denied, judged.reason = tuple(denied), reason or judged.reason
         return replace(ask, asks=tuple(allowed))
 
     def _settle(self, judged: Judged, decision: Decision) -> None:

@@ -92,7 +92,7 @@ class Desk:
 def at_desk(config: Path | None, data: str | None, work: Callable[[Desk], Awaitable[T]]) -> T:
     """What `work` returns. Tells a mistake and leaves with 1."""
     settings = settings_or_exit(config, {"data": data}).settings
-    os.umask(0o077)
+    before = os.umask(0o077)  # The index has customers' data: nobody else's business on this machine.
     try:
         return asyncio.run(_work(settings, work))
     except S3Error as refusal:
@@ -101,6 +101,8 @@ def at_desk(config: Path | None, data: str | None, work: Callable[[Desk], Awaita
     except ConfigError as trouble:
         tell_problem(trouble)
         raise typer.Exit(1) from trouble
+    finally:
+        os.umask(before)
 
 
 async def _work(settings: Settings, work: Callable[[Desk], Awaitable[T]]) -> T:

@@ -255,6 +255,7 @@ class Gateway:
             result, ask = await self._do(exchange, request, operation, signed, judged.ask, judged)
         except S3Error as trouble:
             raise self._guard.disguise(judged, trouble) from trouble
+        call.decision, call.reason = "deny" if judged.denied else "allow", judged.reason
         return settled(judged, result), ask
 
     async def _do(
