@@ -7,7 +7,8 @@ kind allows. Source: AWS STS API Reference.
 import re
 from typing import Final
 
-from holdfast.access.guard import Denied, Guard
+from holdfast.access.decide import Denied
+from holdfast.access.guard import Guard
 from holdfast.access.policy import Effect, Sort, accepted, ask, read_policy
 from holdfast.access.principal import Principal
 from holdfast.errors import S3Error

@@ -9,6 +9,7 @@ from typing import Final
 from holdfast.access.patterns import Context
 from holdfast.access.policy import SILENCE, Effect, Policy, ask
 from holdfast.access.principal import Principal
+from holdfast.errors import S3Error
 from holdfast.model import Value
 
 _OF_POLICY: Final = frozenset({"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"})
@@ -18,6 +19,13 @@ _OF_POLICY: Final = frozenset({"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:D
 class Decision(Value, frozen=True):
     allowed: bool
     reason: str
+
+
+class Denied(S3Error):
+    """AccessDenied, by a decision; `detail` is its reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("AccessDenied", detail=reason)
 
 
 class Shared(Value, frozen=True):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from holdfast.access.acl import ON_OBJECT
 from holdfast.access.actions import NEEDS, Need
-from holdfast.access.decide import Decision, Shared, decide
+from holdfast.access.decide import Decision, Denied, Shared, decide
 from holdfast.access.patterns import Context
 from holdfast.access.places import Sharing, asks_for_object, shared, sharing_of
 from holdfast.access.principal import ANYBODY, Principal, principal_of
@@ -30,13 +30,6 @@ from holdfast.sealing.master import MasterKey
 _ARN: Final = "arn:aws:s3:::"
 _TOLD_BY_BODY: Final = frozenset({"DeleteObjects", "PutObjectRetention", "PutObjectLegalHold", "PutObjectTagging"})
 """Operations whose body says what conditions may be on, or what is to be deleted: they are judged once it was read."""
-
-
-class Denied(S3Error):
-    """AccessDenied, by a decision; `detail` is its reason."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__("AccessDenied", detail=reason)
 
 
 class Judged:
@@ -122,7 +115,8 @@ class Guard:
     # --- may they ---
 
     async def check(self, who: Principal, question: Question) -> Judged:
-        """The request as it is to be run; without an `ask` (it was not understood) only whether it may be asked. Raises Denied, NoSuchBucket, and what `rules` raise."""
+        """The request, which is allowed; without an `ask` it was not understood, and may be asked. Raises Denied, NoSuchBucket, and
+        what `rules` raise of the owner's name."""
         needs = [need for need in NEEDS[question.operation] if _called_for(need, question)]
         if not question.bucket or question.operation == "CreateBucket":
             context = context_of(question, who, None)
@@ -137,8 +131,11 @@ class Guard:
             judged = Judged(question.ask, who, question, sharing, context_of(question, who, account))
             if question.operation not in _TOLD_BY_BODY:
                 await self._check_all(judged, sharing, needs)
-        judged.ask = amended(judged.ask, who, question, judged.sharing, self.index.identities)
         return judged
+
+    def complete(self, judged: Judged) -> None:
+        """Put into an allowed request what follows from who asks it. Raises Denied and what `rules` raise."""
+        judged.ask = amended(judged.ask, judged.who, judged.question, judged.sharing, self.index.identities)
 
     async def fill(self, judged: Judged, ask: Any) -> Any:
         """The same request once its body was read: what it says is judged, too. Raises Denied and what `rules` raise."""

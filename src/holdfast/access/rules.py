@@ -11,7 +11,7 @@ from typing import Any, Final
 from holdfast import s3
 from holdfast.access import acl as lists
 from holdfast.access.actions import ACL_HEADERS
-from holdfast.access.decide import decide
+from holdfast.access.decide import Denied, decide
 from holdfast.access.places import Sharing, shared
 from holdfast.access.policy import Policy, Sort, read_policy
 from holdfast.access.principal import Principal
@@ -45,7 +45,7 @@ def check_owner_header(headers: Mapping[str, str], name: str, owner: str, accoun
         return
     if not _NUMBER.fullmatch(str(expected)):
         raise S3Error("InvalidBucketOwnerAWSAccountID", fields={"ArgumentName": name})
-    raise S3Error("AccessDenied", detail=f"{name} is {expected!r}")
+    raise Denied(f"{name} is {expected!r}")
 
 
 # --- before the body ---
@@ -126,7 +126,7 @@ def _check_enforced(wanted: AclAsk, owner: str, identities: Identities) -> None:
 
 def _check_block(sharing: Sharing, acl: Acl) -> None:
     if sharing.block.block_acls and lists.is_public(acl):
-        raise S3Error("AccessDenied", detail="public access control lists are blocked")
+        raise Denied("public access control lists are blocked")
 
 
 # --- after the body ---
@@ -171,13 +171,13 @@ def _check_policy(
     policy = read_policy(value.text, Sort.BUCKET, sharing.bucket.name)
     _check_principals(policy, identities)
     if sharing.block.block_policy and is_public(policy):
-        raise S3Error("AccessDenied", detail="public policies are blocked")
+        raise Denied("public policies are blocked")
     if question.headers.get("x-amz-confirm-remove-self-bucket-access", "").lower() != "true" and not who.asker.owner:
         context = context_of(question, who, identities.account(sharing.bucket.owner))
         after = replace(sharing, policy=policy)
         action, resource = "s3:PutBucketPolicy", f"arn:aws:s3:::{sharing.bucket.name}"
         if not decide(who, action, resource, context, shared(after, who, action)).allowed:
-            raise S3Error("AccessDenied", detail="the policy would keep its own author from changing it")
+            raise Denied("the policy would keep its own author from changing it")
 
 
 def _check_principals(policy: Policy, identities: Identities) -> None:

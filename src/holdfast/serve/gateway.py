@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from holdfast import s3
 from holdfast.access.assume import assume
-from holdfast.access.guard import Denied, Guard, Judged
+from holdfast.access.decide import Denied
+from holdfast.access.guard import Guard, Judged
 from holdfast.clock import Clock
 from holdfast.crew import CrewFull
 from holdfast.errors import NO_ROOM, GridError, QuorumMissed, S3Error
@@ -252,6 +253,7 @@ class Gateway:
             return await self._do(exchange, request, operation, signed, ask, None)
         call.decision, call.reason = "allow", judged.reason
         try:
+            self._guard.complete(judged)
             result, ask = await self._do(exchange, request, operation, signed, judged.ask, judged)
         except S3Error as trouble:
             raise self._guard.disguise(judged, trouble) from trouble
