@@ -21,7 +21,7 @@ from holdfast.cli.people import (
     show,
     show_one,
 )
-from holdfast.cli.telling import ConfigOption, DataOption, JsonOption, prose
+from holdfast.cli.telling import ConfigOption, DataOption, JsonOption, prose, tell_problem
 from holdfast.errors import ConfigError, S3Error
 from holdfast.model import replace
 from holdfast.s3.identities import Account, Kind
@@ -483,5 +483,9 @@ def check_policy(
     sort: Annotated[Sort, typer.Option("--for", help="What it is to be attached to.")] = Sort.IDENTITY,
 ) -> None:
     """Whether a document is a policy."""
-    document_of(file, sort)
+    try:
+        document_of(file, sort)
+    except ConfigError as trouble:
+        tell_problem(trouble)
+        raise typer.Exit(1) from trouble
     print("ok")
