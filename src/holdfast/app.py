@@ -23,7 +23,9 @@ from holdfast.access.guard import Guard
 from holdfast.cache.cache import Cache
 from holdfast.clock import Clock
 from holdfast.config.credentials import Credentials
+from holdfast.config.notation import Unreadable, read_secret
 from holdfast.config.settings import STANDARD, GridSettings, Settings
+from holdfast.config.telling import WebhookSettings
 from holdfast.copies.site import PolicyTerms, Seat, Site
 from holdfast.errors import ConfigError
 from holdfast.events import Noted, Teller
@@ -41,6 +43,8 @@ from holdfast.grids.s3.terms import read_terms
 from holdfast.health.suspicion import Suspicion
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.keepers.catchup import LANES, CatchUp
+from holdfast.keepers.lifecycle import Lifecycle
+from holdfast.keepers.notify import DeadLetters, Notify
 from holdfast.keepers.pins import Pins
 from holdfast.keepers.probe import attach_all, probes
 from holdfast.keepers.reconcile import Reconcile
@@ -53,14 +57,16 @@ from holdfast.sealing.keyring import open_ring
 from holdfast.serve.admin import AdminServer, Readiness, application
 from holdfast.serve.gateway import Gateway
 from holdfast.serve.http import Bounds, S3Server
+from holdfast.serve.journal.delivery import Journal
 from holdfast.serve.log import Log, Outlet, bridge, tell_of_loop_errors
 from holdfast.serve.metrics import Gauges, Publisher, Tally
-from holdfast.serve.standings import health_gauges
+from holdfast.serve.standings import health_gauges, notice_gauges
 from holdfast.serve.status import Endpoint, Watch, endpoint_path, node_name
 from holdfast.serve.tls import Tls
 from holdfast.serve.workers import listen, supervise, until_stopped
 from holdfast.spool.spool import Spool
 from holdfast.store.store import Store
+from holdfast.webhooks.sender import Sender
 from holdfast.wrappers.breaker import Breakers
 from holdfast.wrappers.coats import put_on
 
@@ -224,6 +230,15 @@ async def release_grid(grid: Grid) -> None:
         await grid.release()
 
 
+def _notify(site: Site, webhook: WebhookSettings, settings: Settings) -> Notify:
+    try:
+        secret = read_secret(webhook.secret.reveal(), os.environ)
+    except Unreadable as trouble:
+        raise ConfigError(f'[[webhook]] "{webhook.name}" secret', trouble.what, trouble.remedy) from trouble
+    sender = Sender(webhook.url, tls_ca=webhook.tls_ca)
+    return Notify(site, webhook.name, sender, secret=secret.reveal(), region=settings.server.region)
+
+
 def policy_terms(settings: Settings) -> list[PolicyTerms]:
     """All policies with their effective values."""
     return [
@@ -262,6 +277,7 @@ class Node:
         self._spool = Spool(settings.spool_path, limit_bytes=settings.spool.limit, clock=clock)
         self._suspicion = Suspicion()
         self.site = self._build_site()
+        self._dead_letters = DeadLetters(self.site)
         self.server = self._build_server(credentials)
         self._publisher = Publisher(
             self._tally, settings.run_path, worker=worker, clock=clock, gauges=lambda: self._gauges()
@@ -319,6 +335,7 @@ class Node:
             spool=self._spool,
             seats=seats,
             cache=self._build_cache(seats),
+            webhooks=[webhook.name for webhook in self._settings.webhook],
             policies=policy_terms(self._settings),
             default_policy=STANDARD,
             bucket_policies={bucket.name: bucket.policy for bucket in self._settings.bucket},
@@ -338,11 +355,23 @@ class Node:
             master=open_ring(self._settings.master_key_path, self._clock, given=sealing.master_key, environ=os.environ),
             clock=self._clock,
         )
+        store = Store(self.site, owner=OWNER_ID, region=server.region)
+        self._journal = Journal(
+            self._index,
+            store,
+            owner_of=guard.owner_of,
+            region=server.region,
+            interval_s=self._settings.access_logs.interval,
+            clock=self._clock,
+            teller=self.teller,
+        )
+        self.teller.subscribe(self._journal.listen)
         gateway = Gateway(
-            Store(self.site, owner=OWNER_ID, region=server.region),
+            store,
             guard=guard,
             region=server.region,
             domain=server.domain,
+            website_domain=server.website_domain,
             clock=self._clock,
             teller=self.teller,
             secure=server.tls_cert is not None,
@@ -356,7 +385,7 @@ class Node:
         """Every worker probes and catches up; what looks at everything is done by the first."""
         site = self.site
         catching_up = [CatchUp(site, seat, lane) for seat in site.seats.values() for lane in range(len(LANES))]
-        keepers: list[Keeper] = [self._publisher, Pins(site), *probes(site), *catching_up]
+        keepers: list[Keeper] = [self._publisher, self._journal, Pins(site), *probes(site), *catching_up]
         if site.cache is not None:
             keepers.append(site.cache)
         if self._worker == 0:
@@ -365,6 +394,9 @@ class Node:
                 Reconcile(site),
                 Sweep(site),
                 Scrub(site, interval_s=self._settings.scrub.interval),
+                Lifecycle(site, day_s=self._settings.lifecycle.day),
+                self._dead_letters,
+                *(_notify(site, webhook, self._settings) for webhook in self._settings.webhook),
             ]
         return keepers
 
@@ -375,6 +407,7 @@ class Node:
             **(self.site.cache.gauges() if self.site.cache is not None else {}),
             "holdfast_suspects_itself": float(self._suspicion.ourselves),
             **health_gauges(self.site, worker=self._worker),
+            **notice_gauges(self._dead_letters.sums, now_ms=self._clock.now_ms()),
         }
 
     async def run(self, doors: Doors, tls: Tls | None, ready: Callable[[], None]) -> int:

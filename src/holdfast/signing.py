@@ -6,6 +6,7 @@ verifies clients. Secrets enter as arguments and leave only as derived keys.
 Amazon S3 API Reference, "Authenticating Requests (AWS Signature Version 4)".
 """
 
+import base64
 import hashlib
 import hmac
 import re
@@ -93,6 +94,12 @@ def string_to_sign(amz_date: str, scope: str, canonical_request: str) -> str:
 def signature(key: bytes, text: str) -> str:
     """The signature of a string to sign, as lower-case hex."""
     return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def form_signature_v2(secret: str, policy: str) -> str:
+    """What proved the policy of an upload form before version 4: HMAC-SHA1, in base64. Amazon S3 User Guide, "Signing and
+    authenticating REST requests (AWS signature version 2)"."""
+    return base64.b64encode(hmac.digest(secret.encode(), policy.encode(), "sha1")).decode()
 
 
 def chunk_signature(key: bytes, amz_date: str, scope: str, previous: str, data_sha256: str) -> str:

@@ -15,6 +15,7 @@ import boto3
 import botocore.config
 import pytest
 
+from tests.clients.browser import Browser
 from tests.clients.content import standard_library
 from tests.clients.programs import environment
 from tests.clients.server import ACCESS_KEY, REGION, SECRET_KEY, Endpoint, Server
@@ -69,6 +70,11 @@ def server(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> 
 @pytest.fixture
 def endpoint(server: Server) -> Endpoint:
     return server.endpoint
+
+
+@pytest.fixture
+def browser(endpoint: Endpoint) -> Browser:
+    return Browser(endpoint)
 
 
 @functools.cache

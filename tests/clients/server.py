@@ -20,6 +20,8 @@ from holdfast.testing import certificates
 ACCESS_KEY: Final = "clients-access"
 SECRET_KEY: Final = "clients-secret-key/with+signs"
 REGION: Final = "us-east-1"
+WEBSITES: Final = "site.test"
+"""Domain of static websites."""
 _READY_TRIES: Final = 600
 _READY_PAUSE_S: Final = 0.1
 _STOP_S: Final = 45.0
@@ -157,6 +159,7 @@ class Server:
             "HOLDFAST_ACCESS_KEY": ACCESS_KEY,
             "HOLDFAST_SECRET_KEY": SECRET_KEY,
             **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
+            "HOLDFAST_SERVER_WEBSITE_DOMAIN": WEBSITES,
         }
 
     def _wait(self, admin: int) -> bool:

@@ -64,6 +64,13 @@ PERMISSIONS: Final[dict[str, dict[str, str]]] = {
     **_pairs("BucketLogging", "BucketLogging"),
     **_pairs("BucketNotificationConfiguration", "BucketNotification"),
     **_pairs("BucketRequestPayment", "BucketRequestPayment"),
+    **_pairs("BucketReplication", "ReplicationConfiguration"),
+    **_pairs("BucketAccelerateConfiguration", "AccelerateConfiguration"),
+    **{
+        f"{verb}Bucket{noun}Configuration{plural}": {f"s3:{right}{noun}Configuration": B}
+        for noun in ("Analytics", "IntelligentTiering", "Inventory", "Metrics")
+        for verb, plural, right in (("Get", "", "Get"), ("List", "s", "Get"), ("Delete", "", "Put"))
+    },
     **_pairs("BucketWebsite", "BucketWebsite"),
     "DeleteBucketWebsite": {"s3:DeleteBucketWebsite": B},
     "GetObject": {"s3:GetObject": O},
@@ -88,11 +95,8 @@ PERMISSIONS: Final[dict[str, dict[str, str]]] = {
     "PutObjectTagging": {"s3:PutObjectTagging": O},
     "DeleteObjectTagging": {"s3:DeleteObjectTagging": O},
 }
-OPEN: Final = frozenset({"PreflightBucket", "PreflightObject", "PostObject"})
-"""Operations that are no matter of a signature: browsers ask before, or bring it in the form."""
-WALKED: Final = sorted(
-    (row for row in IMPLEMENTED if row.name not in OPEN), key=lambda row: row.name == "AbortMultipartUpload"
-)
+WALKED: Final = sorted(IMPLEMENTED, key=lambda row: row.name == "AbortMultipartUpload")
+"""The upload ends last. What browsers ask without a signature in the headers is in `tests/clients/test_boto3_forms.py`."""
 VERSIONED: Final = {
     "GetObject": "s3:GetObjectVersion",
     "HeadObject": "s3:GetObjectVersion",

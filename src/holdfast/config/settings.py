@@ -29,11 +29,13 @@ from holdfast.config.notation import (
     Address,
     Kind,
     Secret,
+    Setting,
     Unreadable,
     choice,
     count,
     without_user,
 )
+from holdfast.config.telling import AccessLogSettings, WebhookSettings
 from holdfast.model import Value
 
 STANDARD: Final = "standard"
@@ -45,13 +47,6 @@ PROVIDERS: Final = (
 """Vendors whose S3 is known: the rows of the quirks table."""
 _REMOTE: Final = {"s3": "bucket", "azure": "container", "gcs": "bucket"}
 """Schemes of grids at providers, and what they call a bucket."""
-
-
-class Setting(Value, frozen=True):
-    """A row of the table."""
-
-    kind: Kind
-    doc: str
 
 
 def _read_index_url(raw: object) -> str:
@@ -125,6 +120,14 @@ class ServerSettings(Value, frozen=True):
     ] = Address("127.0.0.1", 9001)
     domain: Annotated[
         str, Setting(DOMAIN, "Domain below which the first label of the host name is a bucket. Empty: path-style only.")
+    ] = ""
+    website_domain: Annotated[
+        str,
+        Setting(
+            DOMAIN,
+            "Domain below which the first label of the host name is a bucket that is served as a static website, to "
+            "anybody whom its policy lets read. Empty: no websites.",
+        ),
     ] = ""
     region: Annotated[str, Setting(_REGION, "The region that clients sign for and that buckets are in.")] = "us-east-1"
     workers: Annotated[
@@ -245,6 +248,19 @@ class SealingSettings(Value, frozen=True):
             "open. Default: the file `master.key` under `data`, made at the first start. Keep a copy of it elsewhere.",
         ),
     ] = Secret("")
+
+
+class LifecycleSettings(Value, frozen=True):
+    """Objects, versions and uploads go when a bucket's lifecycle rules say so."""
+
+    day: Annotated[
+        float,
+        Setting(
+            SOME_TIME,
+            "How long a day of a lifecycle rule lasts. Anything but 24h is for tests; the dates that clients are told in "
+            "`x-amz-expiration` are always those of the calendar.",
+        ),
+    ] = float(limits.LIFECYCLE_DAY_S)
 
 
 class GridSettings(Value, frozen=True):
@@ -420,9 +436,12 @@ class Settings(Value, frozen=True):
     log: LogSettings = LogSettings()
     scrub: ScrubSettings = ScrubSettings()
     sealing: SealingSettings = SealingSettings()
+    lifecycle: LifecycleSettings = LifecycleSettings()
+    access_logs: AccessLogSettings = AccessLogSettings()
     grid: tuple[GridSettings, ...] = ()
     policy: dict[str, PolicySettings] = {}
     bucket: tuple[BucketSettings, ...] = ()
+    webhook: tuple[WebhookSettings, ...] = ()
 
     @property
     def index_path(self) -> Path:
@@ -466,9 +485,11 @@ TABLES: Final[dict[str, type[Value]]] = {
     "log": LogSettings,
     "scrub": ScrubSettings,
     "sealing": SealingSettings,
+    "lifecycle": LifecycleSettings,
+    "access_logs": AccessLogSettings,
 }
 """Tables that occur once: `[server]`."""
-LISTS: Final[dict[str, type[Value]]] = {"grid": GridSettings, "bucket": BucketSettings}
+LISTS: Final[dict[str, type[Value]]] = {"grid": GridSettings, "bucket": BucketSettings, "webhook": WebhookSettings}
 """Tables that may be repeated: `[[grid]]`."""
 NAMED: Final[dict[str, type[Value]]] = {"policy": PolicySettings}
 """Tables with a name: `[policy.standard]`."""

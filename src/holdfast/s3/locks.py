@@ -58,6 +58,10 @@ class PutLegalHold(Value, frozen=True):
     expected: Expected = Expected()
 
 
+class LockPut(Value, frozen=True):
+    """A retention or a legal hold was set."""
+
+
 class LegalHoldGot(Value, frozen=True):
     on: bool
 

@@ -26,6 +26,8 @@ class PutSetting(Value, frozen=True):
     """A value of the kind that the setting's row in `wire.documents` names."""
     expected: Expected = Expected()
     """Of the body."""
+    beside: str = ""
+    """What the header says that is a part of the setting, where there is one."""
 
 
 class DeleteSetting(Value, frozen=True):
@@ -41,8 +43,12 @@ class SettingGot(Value, frozen=True):
 
 
 class SettingPut(Value, frozen=True):
-    name: str = ""
-    """Of a bucket's setting; empty for one of a version."""
+    name: str
+
+
+def value_of(got: SettingGot, kind: type[V]) -> V | None:
+    """The value that was got, None when it is not set."""
+    return None if got.data is None else _unpacked(got.data, kind)
 
 
 def setting(bucket: Bucket, name: str, kind: type[V]) -> V | None:

@@ -5,6 +5,7 @@ HTTP's own framing is `exchange`'s, the format of chunks is `wire.chunked`'s.
 Invariant: the empty piece that ends a body is returned only when all of it has come as announced.
 """
 
+from collections.abc import AsyncIterator
 from typing import Final
 
 from holdfast.errors import S3Error
@@ -49,6 +50,13 @@ async def read_whole(body: Body, limit_bytes: int) -> bytes:
             raise S3Error("MaxMessageLengthExceeded")
         pieces.append(piece)
     return b"".join(pieces)
+
+
+async def close(stream: AsyncIterator[bytes] | None) -> None:
+    """Let the stream of an outgoing body give back what it holds; nothing more is read of it."""
+    release = getattr(stream, "aclose", None)
+    if release is not None:
+        await release()
 
 
 class PlainBody:

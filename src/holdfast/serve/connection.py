@@ -104,10 +104,11 @@ class Connection(asyncio.Protocol):
         self.writable = True
 
     @property
-    def tls(self) -> str:
-        """Version of TLS, such as `1.3`; empty without."""
+    def tls(self) -> tuple[str, str]:
+        """Version and cipher suite, empty without TLS."""
         found = self._transport.get_extra_info("ssl_object")
-        return str(found.version() or "").removeprefix("TLSv") if found is not None else ""
+        cipher = found.cipher() if found is not None else None
+        return ("", "") if cipher is None else (found.version() or "", cipher[0])
 
     # --- the transport ---
 

@@ -106,8 +106,8 @@ class Exchange:
         return self._connection.client
 
     @property
-    def tls(self) -> str:
-        """Version of TLS, such as `1.3`; empty without."""
+    def tls(self) -> tuple[str, str]:
+        """Version and cipher suite of TLS, empty without it."""
         return self._connection.tls
 
     @property

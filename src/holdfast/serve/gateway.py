@@ -10,11 +10,10 @@ import asyncio
 import base64
 import errno
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from holdfast import s3
-from holdfast.access.assume import assume
 from holdfast.access.decide import Denied
 from holdfast.access.guard import Guard, Judged
 from holdfast.clock import Clock
@@ -22,20 +21,32 @@ from holdfast.crew import CrewFull
 from holdfast.errors import NO_ROOM, GridError, QuorumMissed, S3Error
 from holdfast.events import RequestEnded, Teller
 from holdfast.index.interface import CommitUnknown
-from holdfast.limits import PATIENCE_S, STS_FORM_BYTES, XML_BYTES
+from holdfast.limits import PATIENCE_S, XML_BYTES
 from holdfast.model import replace
 from holdfast.s3.acl import GetAcl, PutAcl
+from holdfast.s3.cors import Preflight
 from holdfast.s3.locks import GetLegalHold, GetRetention, PutLegalHold, PutRetention
-from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting
+from holdfast.s3.notices import CALLER
+from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, value_of
 from holdfast.s3.sharing import GetPolicyStatus
-from holdfast.serve.bodies import PlainBody, body_of, read_whole
+from holdfast.s3.tagging import DeleteObjectTagging, GetObjectTagging, PutObjectTagging
+from holdfast.s3.website import Website
+from holdfast.serve.bodies import body_of, close, read_whole
 from holdfast.serve.exchange import ClientGone, Exchange
+from holdfast.serve.forms import read_form
 from holdfast.serve.judging import Judge, settled
-from holdfast.wire import sts
+from holdfast.serve.tokens import answer, is_for_tokens
+from holdfast.serve.website import Shown, visit
+from holdfast.wire.browser.cors import actual, sharing_headers
+from holdfast.wire.browser.form import form_key, posted, put_request, wish_of, with_tags
+from holdfast.wire.browser.multipart import is_form
+from holdfast.wire.browser.policy import check_form, read_policy
+from holdfast.wire.browser.signed import authenticate_upload
+from holdfast.wire.browser.website import error_page
 from holdfast.wire.operations import BodyKind, Operation, route
 from holdfast.wire.render import XML_TYPE, Reply, render, render_error, render_object
 from holdfast.wire.request import Request, parse_request
-from holdfast.wire.sigv4 import Payload, Signed, authenticate, authenticate_form
+from holdfast.wire.sigv4 import ANYBODY, Payload, Signed, authenticate
 from holdfast.xml import DECLARATION
 
 Method = Callable[..., Coroutine[Any, Any, Any]]
@@ -49,13 +60,17 @@ METHODS: Final[Mapping[type, str]] = {
     GetSetting: "get_setting",
     PutSetting: "put_setting",
     DeleteSetting: "delete_setting",
-    GetAcl: "get_acl",
-    PutAcl: "put_acl",
-    GetPolicyStatus: "get_policy_status",
     GetRetention: "get_retention",
     PutRetention: "put_retention",
     GetLegalHold: "get_legal_hold",
     PutLegalHold: "put_legal_hold",
+    GetAcl: "get_acl",
+    PutAcl: "put_acl",
+    GetPolicyStatus: "get_policy_status",
+    Preflight: "preflight",
+    GetObjectTagging: "get_object_tagging",
+    PutObjectTagging: "put_object_tagging",
+    DeleteObjectTagging: "delete_object_tagging",
     s3.PutObject: "put_object",
     s3.GetObject: "get_object",
     s3.DeleteObject: "delete_object",
@@ -82,11 +97,26 @@ class _Call:
     """What becomes known of a request while it is served; the event at its end says it."""
 
     __slots__ = (
-        "access_key", "code", "decision", "detail", "id", "operation", "principal", "reason", "request", "status",
-    )  # fmt: skip
+        "access_key",
+        "code",
+        "decision",
+        "detail",
+        "exchange",
+        "host_id",
+        "id",
+        "operation",
+        "principal",
+        "reason",
+        "request",
+        "result",
+        "status",
+        "told",
+    )
 
-    def __init__(self, identifier: str) -> None:
+    def __init__(self, identifier: str, host_id: str, exchange: Exchange) -> None:
         self.id = identifier
+        self.host_id = host_id
+        self.exchange = exchange
         self.request: Request | None = None
         self.operation = ""
         self.access_key = ""
@@ -95,15 +125,22 @@ class _Call:
         self.reason = ""
         self.code = ""
         self.detail = ""
+        self.result: object = None
         self.status = 0
         """When it differs from that of the reply."""
+        self.told: Sequence[tuple[str, str]] = ()
+        """Headers for the browser that every reply to it has."""
+
+    @property
+    def client(self) -> str:
+        return self.exchange.client
 
 
 class Gateway:
     """Serves exchanges from a store.
 
     `store` has the methods of METHODS. `guard` knows who there is and decides what they may do. `domain` is that of
-    virtual-host style, or empty. `secure` says that clients come by TLS.
+    virtual-host style, `website_domain` that of static websites, or empty. `secure` says that clients come by TLS.
     """
 
     def __init__(
@@ -117,7 +154,9 @@ class Gateway:
         teller: Teller,
         secure: bool = False,
         patience_s: float = PATIENCE_S,
+        website_domain: str = "",
     ) -> None:
+        self._website_domain = website_domain
         self._patience_s = patience_s
         self._secure = secure
         self._methods: dict[type, Method] = {kind: getattr(store, name) for kind, name in METHODS.items()}
@@ -135,7 +174,8 @@ class Gateway:
         """Answer one request. Raises nothing but CancelledError."""
         began_s = self._clock.monotonic_s()
         self._id_count = (self._id_count + 1) & 0xFFFFFFFF
-        call = _Call(f"{self._id_prefix}{self._id_count:08X}")
+        call = _Call(f"{self._id_prefix}{self._id_count:08X}", self._host_id, exchange)
+        CALLER.set(call)
         try:
             await self._serve(exchange, call)
         except ClientGone:
@@ -151,9 +191,16 @@ class Gateway:
     async def _serve(self, exchange: Exchange, call: _Call) -> None:
         if exchange.fault is not None:
             raise exchange.fault
-        call.request = request = parse_request(exchange.method, exchange.target, exchange.headers, domain=self._domain)
-        if request.method == "POST" and request.path == "/" and not request.bucket:
-            await self._serve_form(exchange, call, request)
+        call.request = request = parse_request(
+            exchange.method, exchange.target, exchange.headers, domain=self._domain, website=self._website_domain
+        )
+        if is_for_tokens(request) and not request.website:
+            self._send(exchange, call, await answer(self._guard, exchange, request, call, now_ms=self._clock.now_ms()))
+            return
+        if "origin" in request.headers:
+            call.told = await self._shared(request)
+        if request.website and request.method != "OPTIONS":
+            await self._visit(exchange, call, request)
             return
         try:
             operation = route(request)
@@ -163,11 +210,15 @@ class Gateway:
             if not self._authenticate(call, request).access_key:
                 raise Denied("nobody signed it") from unknown
             raise
-        signed = self._authenticate(call, request)
+        signed = ANYBODY if operation.unsigned else self._authenticate(call, request)
+        if operation.body is BodyKind.FORM:
+            await self._post(exchange, call, request, operation)
+            return
         if operation.lengthy and not exchange.legacy:
             result, ask = await self._run_patiently(exchange, call, operation, signed)
         else:
             result, ask = await self._run(exchange, call, request, operation, signed)
+        call.result = result
         if isinstance(result, s3.ObjectGot):
             await self._send_object(exchange, call, ask, result)
         else:
@@ -185,32 +236,63 @@ class Gateway:
         call.access_key = signed.access_key
         return signed
 
-    async def _serve_form(self, exchange: Exchange, call: _Call, request: Request) -> None:
-        """Answer a request for temporary credentials, which is another protocol on the same address."""
+    async def _shared(self, request: Request) -> list[tuple[str, str]]:
+        """The headers that tell a browser whether its page may see the reply, whatever that will be."""
+        ask = actual(request)
+        if ask is None:
+            return []
         try:
-            body = await read_whole(PlainBody(exchange), STS_FORM_BYTES)
-            guard = self._guard
-            signed = authenticate_form(
-                request,
-                body,
-                service=sts.SERVICE,
-                secret_of=guard.secret_of,
-                session_secret=guard.session_secret,
-                now_ms=self._clock.now_ms(),
-            )
-            call.access_key = signed.access_key
-            who = guard.principal(signed.access_key, signed.token)
-            call.principal = who.text
-            ask = sts.parse(body)
-            call.operation = type(ask).__name__
-            result = assume(guard, who, ask, temporary=bool(signed.token))
-            call.decision = "allow"
-            self._send(exchange, call, sts.render(result, request_id=call.id))
-        except S3Error as trouble:
-            call.code, call.detail = trouble.code, trouble.detail
-            if isinstance(trouble, Denied):
-                call.decision, call.reason = "deny", trouble.detail
-            self._send(exchange, call, sts.render_error(trouble, request_id=call.id))
+            return sharing_headers(await self._methods[Preflight](ask))
+        except S3Error:
+            return []  # There is no such bucket: the request itself will hear that.
+
+    async def _post(self, exchange: Exchange, call: _Call, request: Request, operation: Operation) -> None:
+        """PostObject: who sends it, and what it asks for, is in the form."""
+        assert operation.parse is not None
+        if not is_form(request.headers.get("content-type", "")):
+            if not self._authenticate(call, request).access_key:
+                raise Denied("nobody signed it")
+            condition = {"Condition": "Bucket POST must be of the enclosure-type multipart/form-data"}
+            raise S3Error("PreconditionFailed", fields=condition)
+        form = await read_form(exchange, request)
+        fields, now_ms = form.fields, self._clock.now_ms()
+        guard = self._guard
+        signed = authenticate_upload(
+            fields,
+            secret_of=guard.secret_of,
+            session_secret=guard.session_secret,
+            region=self._region,
+            now_ms=now_ms,
+        )
+        call.access_key = signed.access_key
+        request.key = key = form_key(fields, form.filename)
+        if "policy" in fields:
+            policy = read_policy(fields["policy"])
+            check_form(policy, {**fields, "key": key}, bucket=request.bucket, now_ms=now_ms)
+            form.hold_to(policy.least_bytes, policy.most_bytes)
+        meant = put_request(request, fields, key)
+        ask, _ = await self._allowed(exchange, call, meant, operation, signed)
+        ask = with_tags(ask, fields)
+        put = await self._methods[type(ask)](replace(ask, form=True), form)
+        call.result = put
+        self._send(exchange, call, posted(wish_of(fields), put, key, request, secure=self._secure))
+
+    async def _visit(self, exchange: Exchange, call: _Call, request: Request) -> None:
+        """A visit of a static website, which anybody may try."""
+        call.operation = "VisitWebsite"
+        site = value_of(await self._methods[GetSetting](GetSetting(request.bucket, "website")), Website)
+        if site is None:
+            raise S3Error("NoSuchWebsiteConfiguration", fields={"BucketName": request.bucket})
+
+        async def read(wanted: Request) -> tuple[s3.ObjectGot, s3.GetObject]:
+            return await self._run(exchange, call, wanted, route(wanted), self._authenticate(call, wanted))
+
+        seen = await visit(site, request, read, secure=self._secure)
+        if isinstance(seen, Shown):
+            call.result = seen.got
+            await self._send_object(exchange, call, seen.ask, seen.got, seen.status)
+        else:
+            self._send(exchange, call, seen)
 
     async def _run_patiently(
         self, exchange: Exchange, call: _Call, operation: Operation, signed: Signed
@@ -236,8 +318,22 @@ class Gateway:
 
     async def _run(
         self, exchange: Exchange, call: _Call, request: Request, operation: Operation, signed: Signed
-    ) -> tuple[object, Any]:
+    ) -> tuple[Any, Any]:
         """The result of the operation and the request that it answers."""
+        ask, judged = await self._allowed(exchange, call, request, operation, signed)
+        if judged is None:
+            return await self._do(exchange, request, operation, signed, ask, None)
+        try:
+            result, ask = await self._do(exchange, request, operation, signed, ask, judged)
+        except S3Error as trouble:
+            raise self._guard.disguise(judged, trouble) from trouble
+        call.decision, call.reason = "deny" if judged.denied else "allow", judged.reason
+        return settled(judged, result), ask
+
+    async def _allowed(
+        self, exchange: Exchange, call: _Call, request: Request, operation: Operation, signed: Signed
+    ) -> tuple[Any, Judged | None]:
+        """The request that its sender may make, and what was judged, if it had to be. Raises S3Error."""
         assert operation.parse is not None, "route gives only operations that are implemented"
         who = self._guard.principal(signed.access_key, signed.token)
         call.principal = who.text
@@ -248,17 +344,13 @@ class Gateway:
             await self._judge.judge(exchange, request, operation, signed, who, None)
             raise
         judged = await self._judge.judge(exchange, request, operation, signed, who, ask)
+        call.decision = "allow"
         if judged is None:
-            call.decision, call.reason = "allow", "account owner"
-            return await self._do(exchange, request, operation, signed, ask, None)
-        call.decision, call.reason = "allow", judged.reason
-        try:
-            self._guard.complete(judged)
-            result, ask = await self._do(exchange, request, operation, signed, judged.ask, judged)
-        except S3Error as trouble:
-            raise self._guard.disguise(judged, trouble) from trouble
-        call.decision, call.reason = "deny" if judged.denied else "allow", judged.reason
-        return settled(judged, result), ask
+            call.reason = "account owner"
+            return ask, None
+        call.reason = judged.reason
+        self._guard.complete(judged)
+        return judged.ask, judged
 
     async def _do(
         self,
@@ -268,7 +360,7 @@ class Gateway:
         signed: Signed,
         ask: Any,
         judged: Judged | None,
-    ) -> tuple[object, Any]:
+    ) -> tuple[Any, Any]:
         method = self._methods[type(ask)]
         if operation.body is BodyKind.NONE:
             return await method(ask), ask
@@ -291,11 +383,14 @@ class Gateway:
                 return s3.ObjectsDeleted((), (), ask.quiet), ask
         return await method(ask), ask
 
-    async def _send_object(self, exchange: Exchange, call: _Call, ask: s3.GetObject, got: s3.ObjectGot) -> None:
-        """Send an object, or its head. What fails after the first byte breaks the connection."""
+    async def _send_object(
+        self, exchange: Exchange, call: _Call, ask: s3.GetObject, got: s3.ObjectGot, status: int = 0
+    ) -> None:
+        """Send an object, or its head, with its own status or another. What fails after the first byte breaks the connection."""
         stream = got.stream
         try:
             reply = render_object(ask, got)
+            reply.status = status or reply.status
             headers = self._headers(call, reply)
             if ask.head or stream is None:
                 if ask.head:
@@ -312,13 +407,14 @@ class Gateway:
             if not exchange.finished:
                 raise S3Error("InternalError", detail=f"{exchange.sent} of {reply.length} bytes came from the store")
         finally:
-            if stream is not None:
-                await _close(stream)
+            await close(stream)
 
     def _headers(self, call: _Call, reply: Reply) -> list[tuple[str, str]]:
         headers = reply.headers
         headers.append(("x-amz-request-id", call.id))
         headers.append(("x-amz-id-2", self._host_id))
+        if call.told:
+            headers += call.told
         return headers
 
     def _fail(self, exchange: Exchange, call: _Call, error: S3Error) -> None:
@@ -332,9 +428,11 @@ class Gateway:
             exchange.break_off()
             return
         path = _path(exchange, call.request)
-        reply = render_error(
-            error, request_id=call.id, host_id=self._host_id, resource=path, head=exchange.method == "HEAD"
-        )
+        head = exchange.method == "HEAD"
+        if call.request is not None and call.request.website:
+            reply = error_page(error, request_id=call.id, host_id=self._host_id, head=head)
+        else:
+            reply = render_error(error, request_id=call.id, host_id=self._host_id, resource=path, head=head)
         self._send(exchange, call, reply)
 
     def _tell(self, exchange: Exchange, call: _Call, began_s: float) -> None:
@@ -358,6 +456,7 @@ class Gateway:
                 principal=call.principal,
                 decision=call.decision,
                 reason=call.reason,
+                call=call,
             )
         )
 
@@ -367,13 +466,6 @@ def _path(exchange: Exchange, request: Request | None) -> str:
     if request is not None:
         return request.path
     return exchange.target.partition(b"?")[0].decode("latin-1") if exchange.target[:1] == b"/" else ""
-
-
-async def _close(stream: AsyncIterator[bytes]) -> None:
-    """Let a generator give back what it holds."""
-    close = getattr(stream, "aclose", None)
-    if close is not None:
-        await close()
 
 
 def _answer_for(trouble: Exception) -> S3Error:

@@ -4,7 +4,7 @@ Answers for making a question out of HTTP and for what costs nothing: the owner 
 Invariant: a method of the store runs with a request that `judge` returned, or that `settled` made of it.
 """
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from holdfast import s3
 from holdfast.access.actions import ACL_HEADERS
@@ -40,6 +40,19 @@ _ALWAYS: Final = frozenset(
 """Operations that are judged, and completed, whoever asks."""
 
 
+class Account(Protocol):
+    """What becomes known of a request while it is served."""
+
+    id: str
+    operation: str
+    access_key: str
+    principal: str
+    decision: str
+    reason: str
+    code: str
+    detail: str
+
+
 class Judge:
     """The guard as the gateway sees it."""
 
@@ -72,7 +85,7 @@ class Judge:
             headers=headers_of(request),
             query=query,
             client=exchange.client,
-            tls=(exchange.tls or "1.2") if self._secure else "",
+            tls=(exchange.tls[0].removeprefix("TLSv") or "1.2") if self._secure else "",
             presigned=signed.presigned,
             signed_ms=signed.at_ms,
             now_ms=self._clock.now_ms(),

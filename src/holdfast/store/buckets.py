@@ -16,17 +16,20 @@ from holdfast.s3 import (
     Location,
 )
 from holdfast.s3.locks import ObjectLock
+from holdfast.s3.tagging import Tags
 from holdfast.s3.versioning import Versioning
 from holdfast.store.sharing import names_of
 
 
-async def list_buckets(site: Site, ask: ListBuckets, owner: str) -> BucketsListed:
-    """The buckets of an account in order of their names, or a page of them."""
+async def list_buckets(site: Site, ask: ListBuckets, owner: str, region: str) -> BucketsListed:
+    """The buckets of an account in order of their names, or a page of them. All are in the region of the endpoint."""
+    owner = ask.owner or owner
+    if ask.region not in ("", region):
+        return BucketsListed((), owner, ask.prefix, "", names_of(site, [owner]))
     limit = None if ask.limit is None else ask.limit + 1
     found = await site.index.buckets(prefix=ask.prefix, after=ask.after, limit=limit, owner=ask.owner)
     page = found if ask.limit is None else found[: ask.limit]
     more = page[-1].name if page and len(page) < len(found) else ""
-    owner = ask.owner or owner
     return BucketsListed(page, owner, ask.prefix, more, names_of(site, [owner]))
 
 
@@ -40,6 +43,8 @@ async def create_bucket(site: Site, ask: CreateBucket, owner: str, region: str) 
         )
     policy = site.policy_of(ask.bucket)
     settings = dict(ask.settings)
+    if ask.tags:
+        settings["tagging"] = pack(Tags(ask.tags))
     if ask.object_lock:
         settings |= {"versioning": pack(Versioning("Enabled")), "object-lock": pack(ObjectLock())}
     bucket = Bucket(ask.bucket, site.clock.now_ms(), policy, ask.owner or owner, ask.region, settings)

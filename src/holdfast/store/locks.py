@@ -11,6 +11,7 @@ from holdfast.s3.locks import (
     GetLegalHold,
     GetRetention,
     LegalHoldGot,
+    LockPut,
     ObjectLock,
     PutLegalHold,
     PutRetention,
@@ -18,7 +19,6 @@ from holdfast.s3.locks import (
     default_retention,
     lock_of,
 )
-from holdfast.s3.settings import SettingPut
 from holdfast.s3.versioning import Versioning, versioning_of
 from holdfast.store.read import current
 
@@ -50,7 +50,7 @@ async def get_retention(site: Site, ask: GetRetention) -> RetentionGot:
     return RetentionGot(version.marks.retention)
 
 
-async def put_retention(site: Site, ask: PutRetention) -> SettingPut:
+async def put_retention(site: Site, ask: PutRetention) -> LockPut:
     """Set, prolong or, where that is allowed, shorten or take away a retention. Raises AccessDenied."""
     _require(lock_of(await site.index.bucket(ask.bucket)))
     if ask.retention is not None and ask.retention.until_ms <= site.clock.now_ms():
@@ -58,7 +58,7 @@ async def put_retention(site: Site, ask: PutRetention) -> SettingPut:
     await current(site, ask.bucket, ask.key, ask.version_id)
     change = MarkChange(retention=ask.retention, unretained=ask.retention is None, bypass=ask.bypass)
     await site.index.mark(ask.bucket, ask.key, ask.version_id, change)
-    return SettingPut()
+    return LockPut()
 
 
 async def get_legal_hold(site: Site, ask: GetLegalHold) -> LegalHoldGot:
@@ -67,12 +67,12 @@ async def get_legal_hold(site: Site, ask: GetLegalHold) -> LegalHoldGot:
     return LegalHoldGot((await current(site, ask.bucket, ask.key, ask.version_id)).marks.hold)
 
 
-async def put_legal_hold(site: Site, ask: PutLegalHold) -> SettingPut:
+async def put_legal_hold(site: Site, ask: PutLegalHold) -> LockPut:
     """Hold a version, or let it go."""
     _require(lock_of(await site.index.bucket(ask.bucket)))
     await current(site, ask.bucket, ask.key, ask.version_id)
     await site.index.mark(ask.bucket, ask.key, ask.version_id, MarkChange(hold=ask.on))
-    return SettingPut()
+    return LockPut()
 
 
 async def check_versioning(site: Site, bucket: Bucket, value: Versioning) -> None:

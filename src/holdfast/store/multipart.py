@@ -33,6 +33,8 @@ from holdfast.s3 import (
     UploadPart,
     UploadPartCopy,
 )
+from holdfast.s3.expiry import abort_of, expiry_of
+from holdfast.s3.notices import CREATED_UPLOAD, notices_of
 from holdfast.s3.sharing import ENFORCED, ownership_of
 from holdfast.s3.versioning import NULL
 from holdfast.store.copying import copy_source, receive_copy
@@ -44,13 +46,14 @@ from holdfast.store.write import acknowledge_again, check_outage, commit
 
 async def create_upload(site: Site, ask: CreateMultipartUpload) -> UploadCreated:
     """Begin an upload."""
-    check_holdable(site, site.redundancy(ask.bucket), bucket=ask.bucket, key=ask.key, facts=ask.facts)
     bucket = await site.index.bucket(ask.bucket)
+    check_holdable(site, site.redundancy(ask.bucket), bucket=ask.bucket, key=ask.key, facts=ask.facts)
     upload_id, now_ms = site.clock.token(24).hex(), site.clock.now_ms()
     marks = marks_with_default(bucket, ask.marks, now_ms)
     upload = Upload(ask.bucket, ask.key, upload_id, now_ms, ask.facts, ask.algorithm, ask.kind, marks)
     await site.index.create_upload(upload)
-    return UploadCreated(ask.bucket, ask.key, upload_id, ask.algorithm, ask.kind)
+    abort = abort_of(bucket, ask.key, upload.initiated_ms)
+    return UploadCreated(ask.bucket, ask.key, upload_id, ask.algorithm, ask.kind, abort)
 
 
 async def upload_part(site: Site, ask: UploadPart, body: Body) -> PartUploaded:
@@ -126,24 +129,27 @@ async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCom
     md5 = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in parts), usedforsecurity=False)
     etag = f"{md5.hexdigest()}-{len(parts)}"
     checksum = _checksum(ask, upload, parts)
+    bucket, now_ms = await site.index.bucket(ask.bucket), site.clock.now_ms()
     version = NewVersion(
         ask.bucket,
         ask.key,
         size,
         etag,
-        site.clock.now_ms(),
+        now_ms,
         replace(upload.facts, checksum=checksum, upload_id=ask.upload_id),
         (),
         layout=Layout(parts, multipart=True),
         spool=tuple(SpoolFile(part.spool, part.size) for part in parts),
         condition=ask.condition,
         marks=upload.marks,
+        notices=notices_of(bucket, site.webhooks, (CREATED_UPLOAD,), ask.key, at_ms=now_ms, size=size, etag=etag),
     )
     try:
         written = await commit(site, version, ask.upload_id)
     except S3Error as missing:
         return await _completed_before(site, ask, missing)
-    return UploadCompleted(ask.bucket, ask.key, etag, checksum, written.version_id)
+    expiry = expiry_of(bucket, ask.key, size, upload.marks.tags, now_ms)
+    return UploadCompleted(ask.bucket, ask.key, etag, checksum, written.version_id, expiry)
 
 
 async def _completed_before(site: Site, ask: CompleteMultipartUpload, missing: S3Error) -> UploadCompleted:
@@ -253,4 +259,5 @@ async def list_parts(site: Site, ask: ListParts) -> PartsListed:
     page = found[:limit]
     more = page[-1].number if page and len(found) > len(page) else 0
     owner = bucket.owner if ownership_of(bucket) == ENFORCED else upload.marks.owner or bucket.owner
-    return PartsListed(ask, upload, page, more, owner, names_of(site, [owner]))
+    abort = abort_of(bucket, ask.key, upload.initiated_ms)
+    return PartsListed(ask, upload, page, more, owner, names_of(site, [owner]), abort)

@@ -8,9 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from holdfast.copies.site import Site
+from holdfast.errors import S3Error
 from holdfast.model import Bucket, pack
 from holdfast.s3 import Done
-from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut
+from holdfast.s3.cors import Cors, Preflight, Shared, share
+from holdfast.s3.logging import Logging
+from holdfast.s3.notices import notices_of_test, webhook_of
+from holdfast.s3.notification import Notice, Notification
+from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut, setting
 from holdfast.s3.sharing import OwnershipControls
 from holdfast.store.locks import check_lock, check_versioning
 
@@ -18,7 +23,30 @@ Rule = Callable[[Site, Bucket, Any], Awaitable[None]]
 """Raises S3Error when this value (None: its deletion) may not be set."""
 
 
-RULES: Mapping[str, Rule] = {"versioning": check_versioning, "object-lock": check_lock}
+async def _check_logging(site: Site, bucket: Bucket, value: Logging) -> None:
+    if value.target:
+        try:
+            await site.index.bucket(value.target)
+        except S3Error as missing:
+            raise S3Error("InvalidTargetBucketForLogging", fields={"TargetBucket": value.target}) from missing
+
+
+async def _check_notification(site: Site, bucket: Bucket, value: Notification) -> None:
+    for route in value.routes:
+        if webhook_of(route.destination) not in site.webhooks:
+            raise S3Error(
+                "InvalidArgument",
+                "Unable to validate the following destination configurations",
+                fields={"ArgumentName": route.destination, "ArgumentValue": "The destination does not exist"},
+            )
+
+
+RULES: Mapping[str, Rule] = {
+    "versioning": check_versioning,
+    "object-lock": check_lock,
+    "logging": _check_logging,
+    "notification": _check_notification,
+}
 LEFT: Mapping[str, Any] = {"ownershipControls": OwnershipControls("")}
 """What a deletion leaves behind, where having had a setting differs from never having had it."""
 
@@ -31,8 +59,13 @@ async def get_setting(site: Site, ask: GetSetting) -> SettingGot:
 
 async def put_setting(site: Site, ask: PutSetting) -> SettingPut:
     """Set it. Raises NoSuchBucket and what its rule raises."""
-    await _check(site, ask.bucket, ask.name, ask.value)
-    await site.index.configure(ask.bucket, ask.name, pack(ask.value))
+    bucket = await _check(site, ask.bucket, ask.name, ask.value)
+    notices: tuple[Notice, ...] = ()
+    if isinstance(ask.value, Notification):
+        notices = notices_of_test(bucket, ask.value, at_ms=site.clock.now_ms())
+    await site.index.configure(ask.bucket, ask.name, pack(ask.value), notices=notices)
+    if notices:
+        site.note_notices()
     return SettingPut(ask.name)
 
 
@@ -44,8 +77,15 @@ async def delete_setting(site: Site, ask: DeleteSetting) -> Done:
     return Done()
 
 
-async def _check(site: Site, name: str, setting: str, value: Any) -> None:
+async def preflight(site: Site, ask: Preflight) -> Shared:
+    """What a bucket's rules say to a page of another origin. Raises NoSuchBucket."""
+    cors = setting(await site.index.bucket(ask.bucket), "cors", Cors)
+    return Shared(False) if cors is None else Shared(True, share(cors, ask.origin, ask.method, ask.headers))
+
+
+async def _check(site: Site, name: str, marker: str, value: Any) -> Bucket:
     bucket = await site.index.bucket(name)
-    rule = RULES.get(setting)
+    rule = RULES.get(marker)
     if rule is not None:
         await rule(site, bucket, value)
+    return bucket

@@ -7,11 +7,28 @@ It only joins: each method hands a typed request to the module that answers for 
 from holdfast import s3
 from holdfast.copies.site import Site
 from holdfast.s3.acl import AclGot, AclPut, GetAcl, PutAcl
-from holdfast.s3.locks import GetLegalHold, GetRetention, LegalHoldGot, PutLegalHold, PutRetention, RetentionGot
+from holdfast.s3.cors import Preflight, Shared
+from holdfast.s3.locks import (
+    GetLegalHold,
+    GetRetention,
+    LegalHoldGot,
+    LockPut,
+    PutLegalHold,
+    PutRetention,
+    RetentionGot,
+)
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut
 from holdfast.s3.sharing import GetPolicyStatus, PolicyStatus
+from holdfast.s3.tagging import (
+    DeleteObjectTagging,
+    GetObjectTagging,
+    ObjectTags,
+    PutObjectTagging,
+    TagsDeleted,
+    TagsPut,
+)
 from holdfast.s3.versioning import VersionsListed
-from holdfast.store import buckets, copying, delete, listing, locks, multipart, read, settings, sharing, write
+from holdfast.store import buckets, copying, delete, listing, locks, multipart, read, settings, sharing, tagging, write
 
 
 class Store:
@@ -23,7 +40,7 @@ class Store:
         self._region = region
 
     async def list_buckets(self, ask: s3.ListBuckets) -> s3.BucketsListed:
-        return await buckets.list_buckets(self._site, ask, self._owner)
+        return await buckets.list_buckets(self._site, ask, self._owner, self._region)
 
     async def create_bucket(self, ask: s3.CreateBucket) -> s3.BucketCreated:
         return await buckets.create_bucket(self._site, ask, self._owner, self._region)
@@ -55,6 +72,9 @@ class Store:
     async def get_policy_status(self, ask: GetPolicyStatus) -> PolicyStatus:
         return await sharing.get_policy_status(self._site, ask)
 
+    async def preflight(self, ask: Preflight) -> Shared:
+        return await settings.preflight(self._site, ask)
+
     async def put_object(self, ask: s3.PutObject, body: s3.Body) -> s3.ObjectPut:
         return await write.put_object(self._site, ask, body)
 
@@ -63,6 +83,15 @@ class Store:
 
     async def get_object_attributes(self, ask: s3.GetObjectAttributes) -> s3.ObjectAttributes:
         return await read.get_object_attributes(self._site, ask)
+
+    async def get_object_tagging(self, ask: GetObjectTagging) -> ObjectTags:
+        return await tagging.get_tags(self._site, ask)
+
+    async def put_object_tagging(self, ask: PutObjectTagging) -> TagsPut:
+        return await tagging.put_tags(self._site, ask)
+
+    async def delete_object_tagging(self, ask: DeleteObjectTagging) -> TagsDeleted:
+        return await tagging.delete_tags(self._site, ask)
 
     async def copy_object(self, ask: s3.CopyObject) -> s3.ObjectCopied:
         return await copying.copy_object(self._site, ask)
@@ -79,13 +108,13 @@ class Store:
     async def get_retention(self, ask: GetRetention) -> RetentionGot:
         return await locks.get_retention(self._site, ask)
 
-    async def put_retention(self, ask: PutRetention) -> SettingPut:
+    async def put_retention(self, ask: PutRetention) -> LockPut:
         return await locks.put_retention(self._site, ask)
 
     async def get_legal_hold(self, ask: GetLegalHold) -> LegalHoldGot:
         return await locks.get_legal_hold(self._site, ask)
 
-    async def put_legal_hold(self, ask: PutLegalHold) -> SettingPut:
+    async def put_legal_hold(self, ask: PutLegalHold) -> LockPut:
         return await locks.put_legal_hold(self._site, ask)
 
     async def list_versions(self, ask: s3.ListVersions) -> VersionsListed:

@@ -11,6 +11,7 @@ from typing import Any
 
 from holdfast import s3
 from holdfast.access.guard import Guard
+from holdfast.clock import Clock
 from holdfast.errors import S3Error
 from holdfast.events import Event, RequestEnded, Teller
 from holdfast.limits import PATIENCE_S
@@ -130,10 +131,11 @@ class TinyIndex:
         return Bucket(name, NOW_MS, "", OWNER_ID)
 
 
-def guard_of(index: Any) -> Guard:
+def guard_of(index: Any, clock: Clock | None = None) -> Guard:
     """A guard with the key pair of these tests as the root account's."""
-    master = MasterKey([bytes(KEY_BYTES)], StillClock())
-    return Guard(index, access_key=ACCESS, secret_key=SECRET, master=master, clock=StillClock())
+    clock = clock or StillClock()
+    master = MasterKey([bytes(KEY_BYTES)], clock)
+    return Guard(index, access_key=ACCESS, secret_key=SECRET, master=master, clock=clock)
 
 
 class Scene:

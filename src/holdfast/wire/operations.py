@@ -11,7 +11,16 @@ from typing import Any
 
 from holdfast.errors import S3Error
 from holdfast.model import Value
-from holdfast.wire import parse_access, parse_buckets, parse_locks, parse_multipart, parse_objects, parse_settings
+from holdfast.wire import (
+    parse_access,
+    parse_buckets,
+    parse_locks,
+    parse_multipart,
+    parse_objects,
+    parse_settings,
+    parse_tags,
+)
+from holdfast.wire.browser.cors import preflight
 from holdfast.wire.documents import DOCUMENTS
 from holdfast.wire.parse import headers_of
 from holdfast.wire.request import Request
@@ -31,6 +40,8 @@ class BodyKind(str, enum.Enum):
     NONE = "none"
     STREAM = "stream"
     XML = "xml"
+    FORM = "form"
+    """The upload form of a browser, which says in its fields who sends it and what it asks for."""
 
 
 class Operation(Value, frozen=True):
@@ -49,6 +60,8 @@ class Operation(Value, frozen=True):
     """For an XML body that is read: the value completed by the body, which is verified first."""
     lengthy: bool = False
     """It may take longer than a client waits: then it is answered 200 first, and its outcome comes in the body."""
+    unsigned: bool = False
+    """Anybody may ask it, and its headers carry no signature."""
 
 
 def _row(
@@ -61,8 +74,9 @@ def _row(
     parse: Callable[[Request], Any] | None = None,
     fill: Callable[[Any, bytes], Any] | None = None,
     lengthy: bool = False,
+    unsigned: bool = False,
 ) -> Operation:
-    return Operation(name, method, scope, query, header, body, parse, fill, lengthy)
+    return Operation(name, method, scope, query, header, body, parse, fill, lengthy, unsigned)
 
 
 _SERVICE, _BUCKET, _OBJECT = Scope.SERVICE, Scope.BUCKET, Scope.OBJECT
@@ -72,9 +86,10 @@ _STREAM, _XML = BodyKind.STREAM, BodyKind.XML
 def _setting(marker: str, *, get: str = "", put: str = "", delete: str = "", post: str = "") -> list[Operation]:
     """The rows of a bucket's sub-resource. It is implemented when it has a row in `documents`."""
     if marker in DOCUMENTS:
+        write = None if DOCUMENTS[marker].fixed else parse_settings.put(marker)
         rows = [
             _row(get, "GET", _BUCKET, marker, parse=parse_settings.get(marker)),
-            _row(put, "PUT", _BUCKET, marker, body=_XML, parse=parse_settings.put(marker), fill=parse_settings.fill),
+            _row(put, "PUT", _BUCKET, marker, body=_XML, parse=write, fill=parse_settings.fill),
             _row(delete, "DELETE", _BUCKET, marker, parse=parse_settings.delete(marker)),
         ]
         return [row for row in rows if row.name]
@@ -83,12 +98,13 @@ def _setting(marker: str, *, get: str = "", put: str = "", delete: str = "", pos
 
 
 def _named_setting(marker: str, noun: str) -> list[Operation]:
-    """The rows of a kind of configuration of which a bucket has several, by `id`."""
+    """The rows of a kind of configuration of which a bucket has several, by `id`, and here none."""
+    one = parse_settings.get(f"{marker} id")
     return [
-        _row(f"Get{noun}", "GET", _BUCKET, marker, "id"),
+        _row(f"Get{noun}", "GET", _BUCKET, marker, "id", parse=one),
         _row(f"Put{noun}", "PUT", _BUCKET, marker, body=_XML),
-        _row(f"Delete{noun}", "DELETE", _BUCKET, marker),
-        _row(f"List{noun}s", "GET", _BUCKET, marker),
+        _row(f"Delete{noun}", "DELETE", _BUCKET, marker, parse=one),
+        _row(f"List{noun}s", "GET", _BUCKET, marker, parse=parse_settings.get(marker)),
     ]
 
 
@@ -112,10 +128,10 @@ _BUCKET_ROWS = [
         parse=parse_objects.delete_objects,
         fill=parse_objects.fill_deletes,
     ),
-    _row("PostObject", "POST", _BUCKET, body=_STREAM),
+    _row("PostObject", "POST", _BUCKET, body=BodyKind.FORM, parse=parse_objects.put_object, unsigned=True),
     _row("CreateSession", "GET", _BUCKET, "session"),
     _row("WriteGetObjectResponse", "POST", _BUCKET, header="x-amz-request-route", body=_STREAM),
-    _row("PreflightBucket", "OPTIONS", _BUCKET),
+    _row("PreflightBucket", "OPTIONS", _BUCKET, parse=preflight, unsigned=True),
     *_setting("versioning", get="GetBucketVersioning", put="PutBucketVersioning"),
     *_setting("abac", get="GetBucketAbac", put="PutBucketAbac"),
     *_setting("accelerate", get="GetBucketAccelerateConfiguration", put="PutBucketAccelerateConfiguration"),
@@ -231,11 +247,19 @@ _OBJECT_ROWS = [
         fill=parse_locks.fill_retention,
     ),
     _row("SelectObjectContent", "POST", _OBJECT, "select", body=_XML),
-    _row("GetObjectTagging", "GET", _OBJECT, "tagging"),
-    _row("PutObjectTagging", "PUT", _OBJECT, "tagging", body=_XML),
-    _row("DeleteObjectTagging", "DELETE", _OBJECT, "tagging"),
+    _row("GetObjectTagging", "GET", _OBJECT, "tagging", parse=parse_tags.get_object_tagging),
+    _row(
+        "PutObjectTagging",
+        "PUT",
+        _OBJECT,
+        "tagging",
+        body=_XML,
+        parse=parse_tags.put_object_tagging,
+        fill=parse_tags.fill_tags,
+    ),
+    _row("DeleteObjectTagging", "DELETE", _OBJECT, "tagging", parse=parse_tags.delete_object_tagging),
     _row("GetObjectTorrent", "GET", _OBJECT, "torrent"),
-    _row("PreflightObject", "OPTIONS", _OBJECT),
+    _row("PreflightObject", "OPTIONS", _OBJECT, parse=preflight, unsigned=True),
 ]
 
 OPERATIONS: tuple[Operation, ...] = (*_BUCKET_ROWS, *_OBJECT_ROWS)

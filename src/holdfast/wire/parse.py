@@ -31,8 +31,9 @@ _CHECKSUM_SETTINGS = frozenset({"x-amz-checksum-algorithm", "x-amz-checksum-type
 _REFUSED_PREFIXES = (
     "x-amz-server-side-encryption",
     "x-amz-copy-source-server-side-encryption",
+    "x-amz-object-lock-event-hold",
 )
-_REFUSED = frozenset({"x-amz-tagging", "x-amz-write-offset-bytes"})
+_REFUSED = frozenset({"x-amz-write-offset-bytes"})
 """Headers that ask for what is not implemented, unless they are empty."""
 _OF_SIGNATURE = frozenset(
     {

@@ -8,7 +8,7 @@ import itertools
 from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.limits import OBJECT_BYTES, PART_NUMBER_MAX
-from holdfast.model import UNMARKED, Algorithm, ChecksumType, replace
+from holdfast.model import Algorithm, ChecksumType, replace
 from holdfast.wire.conditions import parse_copy_range
 from holdfast.wire.parse import (
     algorithm,
@@ -29,6 +29,7 @@ from holdfast.wire.parse import (
 )
 from holdfast.wire.parse_locks import with_locks
 from holdfast.wire.parse_objects import copy_source, facts_of
+from holdfast.wire.parse_tags import tagged
 from holdfast.wire.request import Request
 from holdfast.xml import Element, malformed, parse_xml
 
@@ -43,7 +44,7 @@ _ONLY = {
 def create_upload(request: Request) -> s3.CreateMultipartUpload:
     headers = headers_of(request)
     refuse_conditions(headers)
-    facts, marks = facts_of(headers), with_locks(UNMARKED, headers)
+    facts, marks = facts_of(headers), with_locks(tagged(headers), headers)
     name = headers.get("x-amz-checksum-algorithm") or headers.get("x-amz-sdk-checksum-algorithm")
     kind = checksum_type(headers)
     if not name:

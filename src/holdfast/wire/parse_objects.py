@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.limits import LIST_PAGE, USER_METADATA_BYTES
-from holdfast.model import ALWAYS, UNMARKED, Facts, replace
+from holdfast.model import ALWAYS, Facts, replace
 from holdfast.wire.conditions import parse_range
 from holdfast.wire.parse import (
     ON_SOURCE,
@@ -33,6 +33,7 @@ from holdfast.wire.parse import (
     write_condition,
 )
 from holdfast.wire.parse_locks import bypasses, with_locks
+from holdfast.wire.parse_tags import tagged
 from holdfast.wire.request import Request
 from holdfast.xml import Element, malformed, parse_xml
 
@@ -55,6 +56,7 @@ STORAGE_CLASSES = frozenset(
 )
 """Accepted, kept and reported; they change nothing about how the object is kept."""
 
+_REDIRECT = "x-amz-website-redirect-location"
 _SYSTEM_HEADERS = frozenset(
     {
         "content-type",
@@ -63,7 +65,7 @@ _SYSTEM_HEADERS = frozenset(
         "content-encoding",
         "content-language",
         "expires",
-        "x-amz-website-redirect-location",
+        _REDIRECT,
     }
 )
 _META = "x-amz-meta-"
@@ -95,6 +97,8 @@ def facts_of(headers: Mapping[str, str]) -> Facts:
                 user[name[len(_META) :]] = safe(name, value)
                 continue
             check_header(name, value)
+            if name == _REDIRECT and not value.startswith(("/", "http://", "https://")):
+                raise S3Error("InvalidRedirectLocation", fields={"RedirectLocation": value})
         if name in _SYSTEM_HEADERS:
             system[name] = safe(name, value)
     if user:
@@ -129,7 +133,7 @@ def put_object(request: Request) -> s3.PutObject:
         facts_of(headers),
         expected(headers),
         write_condition(headers),
-        with_locks(UNMARKED, headers),
+        with_locks(tagged(headers), headers),
     )
 
 
@@ -238,7 +242,8 @@ def copy_object(request: Request) -> s3.CopyObject:
         facts_of(headers),
         algorithm("x-amz-checksum-algorithm", wanted) if wanted else None,
         write_condition(headers),
-        with_locks(UNMARKED, headers),
+        with_locks(tagged(headers), headers),
+        tagging == "REPLACE",
     )
 
 

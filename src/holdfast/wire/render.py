@@ -7,19 +7,25 @@ Invariant: every result type of `s3` has a row in the table, and every S3Error r
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.model import UNMARKED, Checksum, ChecksumType, Marks
 from holdfast.s3.acl import AclGot, AclPut
-from holdfast.s3.locks import LegalHoldGot, RetentionGot
+from holdfast.s3.cors import Shared
+from holdfast.s3.lifecycle import Due
+from holdfast.s3.locks import LegalHoldGot, LockPut, RetentionGot
 from holdfast.s3.settings import SettingGot, SettingPut
 from holdfast.s3.sharing import PolicyStatus
+from holdfast.s3.tagging import ObjectTags, TagsDeleted, TagsPut
 from holdfast.s3.versioning import NULL, VersionsListed
 from holdfast.wire import render_xml
+from holdfast.wire.browser.cors import check_shared, sharing_headers
 from holdfast.wire.conditions import http_date, iso_date
 from holdfast.wire.documents import DOCUMENTS
 from holdfast.wire.documents.lock import write_hold, write_retention
+from holdfast.wire.documents.tagging import write_tags
 from holdfast.wire.parse_settings import body_of
 from holdfast.wire.request import Request
 from holdfast.xml import document, element, legible
@@ -94,6 +100,8 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
             headers.append(("Content-Range", f"bytes {span.start}-{span.end - 1}/{version.size}"))
         if got.parts:
             headers.append(("x-amz-mp-parts-count", str(got.parts)))
+    if got.expiry is not None:
+        headers += _expiry(got.expiry)
     if ask.checksum_mode and checksum is not None:
         headers.append((checksum.algorithm.header, checksum.value))
         headers.append(("x-amz-checksum-type", checksum.kind.value))
@@ -103,6 +111,8 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
 
 def _mark_headers(marks: Marks) -> Headers:
     headers: Headers = []
+    if marks.tags:
+        headers.append(("x-amz-tagging-count", str(len(marks.tags))))
     if marks.retention is not None:
         headers.append(("x-amz-object-lock-mode", marks.retention.mode))
         headers.append(("x-amz-object-lock-retain-until-date", iso_date(marks.retention.until_ms)))
@@ -141,10 +151,23 @@ def render_error(error: S3Error, *, request_id: str, host_id: str, resource: str
     return Reply(error.status, headers, document("Error", content, namespace=False))
 
 
-def _checksum_headers(checksum: Checksum | None) -> Headers:
+def checksum_headers(checksum: Checksum | None) -> Headers:
+    """The checksum of what was received."""
     if checksum is None:
         return []
     return [(checksum.algorithm.header, checksum.value), ("x-amz-checksum-type", checksum.kind.value)]
+
+
+def _expiry(due: Due | None) -> Headers:
+    if due is None:
+        return []
+    return [("x-amz-expiration", f'expiry-date="{http_date(due.at_ms)}", rule-id="{quote(due.rule, safe="")}"')]
+
+
+def _abort(due: Due | None) -> Headers:
+    if due is None:
+        return []
+    return [("x-amz-abort-date", http_date(due.at_ms)), ("x-amz-abort-rule-id", quote(due.rule, safe=""))]
 
 
 def _xml(root: str, content: Callable[[Any], str]) -> Callable[[Any], Reply]:
@@ -154,6 +177,11 @@ def _xml(root: str, content: Callable[[Any], str]) -> Callable[[Any], Reply]:
     return reply
 
 
+def _preflighted(result: Shared) -> Reply:
+    check_shared(result)
+    return Reply(200, sharing_headers(result))
+
+
 def _done(result: object) -> Reply:
     return Reply(204, [])
 
@@ -161,11 +189,30 @@ def _done(result: object) -> Reply:
 def _setting_got(result: SettingGot) -> Reply:
     """A document that is no XML is JSON."""
     kind = XML_TYPE if DOCUMENTS[result.name].root else ("Content-Type", "application/json")
-    return Reply(200, [kind], body_of(result))
+    body, headers = body_of(result)
+    return Reply(200, [kind, *headers], body)
 
 
 def _setting_put(result: SettingPut) -> Reply:
-    return Reply(DOCUMENTS[result.name].put_status if result.name else 200, [])
+    return Reply(DOCUMENTS[result.name].put_status, [])
+
+
+def _version_header(version_id: str) -> Headers:
+    """The version that was meant; the one of a bucket without versions has no name to tell."""
+    return [] if version_id == "null" else [("x-amz-version-id", version_id)]
+
+
+def _object_tags(result: ObjectTags) -> Reply:
+    headers = [XML_TYPE, *_version_header(result.version_id)]
+    return Reply(200, headers, document("Tagging", write_tags(result.tags)))
+
+
+def _tags_put(result: TagsPut) -> Reply:
+    return Reply(200, _version_header(result.version_id))
+
+
+def _tags_deleted(result: TagsDeleted) -> Reply:
+    return Reply(204, _version_header(result.version_id))
 
 
 def _acl_put(result: AclPut) -> Reply:
@@ -181,7 +228,7 @@ def _bucket_head(result: s3.BucketHead) -> Reply:
 
 
 def _object_put(result: s3.ObjectPut) -> Reply:
-    headers = [("ETag", f'"{result.etag}"'), *_checksum_headers(result.checksum)]
+    headers = [("ETag", f'"{result.etag}"'), *checksum_headers(result.checksum), *_expiry(result.expiry)]
     if result.version_id:
         headers.append((_VERSION_ID, result.version_id))
     return Reply(200, headers)
@@ -197,7 +244,7 @@ def _object_deleted(result: s3.ObjectDeleted) -> Reply:
 
 
 def _object_copied(result: s3.ObjectCopied) -> Reply:
-    headers: Headers = [XML_TYPE]
+    headers: Headers = [XML_TYPE, *_expiry(result.expiry)]
     if result.version_id:
         headers.append((_VERSION_ID, result.version_id))
     if result.source_version_id:
@@ -213,7 +260,7 @@ def _part_uploaded(result: s3.PartUploaded) -> Reply:
 
 
 def _upload_created(result: s3.UploadCreated) -> Reply:
-    headers: Headers = [XML_TYPE]
+    headers: Headers = [XML_TYPE, *_abort(result.abort)]
     if result.algorithm is not None:
         kind = result.kind or ChecksumType.COMPOSITE
         headers.append(("x-amz-checksum-algorithm", result.algorithm.value))
@@ -225,10 +272,15 @@ def _upload_completed(request: Request, result: s3.UploadCompleted, secure: bool
     scheme = "https" if secure else "http"
     url = f"{scheme}://{request.headers.get('host', '')}{request.raw_path.decode('latin-1')}"
     content = render_xml.upload_completed(result, url)
-    headers: Headers = [XML_TYPE]
+    headers: Headers = [XML_TYPE, *_expiry(result.expiry)]
     if result.version_id:
         headers.append((_VERSION_ID, result.version_id))
     return Reply(200, headers, document("CompleteMultipartUploadResult", content))
+
+
+def _parts_listed(result: s3.PartsListed) -> Reply:
+    body = document("ListPartsResult", render_xml.parts_listed(result))
+    return Reply(200, [XML_TYPE, *_abort(result.abort)], body)
 
 
 def _attributes(result: s3.ObjectAttributes) -> Reply:
@@ -250,10 +302,15 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     AclGot: _xml("AccessControlPolicy", render_xml.acl_got),
     AclPut: _acl_put,
     PolicyStatus: _xml("PolicyStatus", render_xml.policy_status),
+    Shared: _preflighted,
+    ObjectTags: _object_tags,
+    TagsPut: _tags_put,
+    TagsDeleted: _tags_deleted,
     s3.Done: _done,
     s3.ObjectDeleted: _object_deleted,
     VersionsListed: _xml("ListVersionsResult", render_xml.versions_listed),
     RetentionGot: _xml("Retention", lambda result: write_retention(result.retention)),
+    LockPut: lambda result: Reply(200, []),
     LegalHoldGot: _xml("LegalHold", lambda result: write_hold(result.on)),
     s3.ObjectPut: _object_put,
     s3.ObjectsDeleted: _xml("DeleteResult", render_xml.objects_deleted),
@@ -263,6 +320,6 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.UploadCreated: _upload_created,
     s3.PartUploaded: _part_uploaded,
     s3.PartCopied: _xml("CopyPartResult", render_xml.part_copied),
-    s3.PartsListed: _xml("ListPartsResult", render_xml.parts_listed),
+    s3.PartsListed: _parts_listed,
     s3.UploadsListed: _xml("ListMultipartUploadsResult", render_xml.uploads_listed),
 }

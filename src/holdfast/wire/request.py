@@ -47,6 +47,7 @@ class Request:
         "raw_query",
         "target",
         "virtual_host",
+        "website",
     )
 
     def __init__(
@@ -62,6 +63,7 @@ class Request:
         bucket: str,
         key: str,
         virtual_host: bool,
+        website: bool = False,
     ) -> None:
         self.method = method
         self.target = target
@@ -74,17 +76,20 @@ class Request:
         self.bucket = bucket
         self.key = key
         self.virtual_host = virtual_host
+        self.website = website
+        """It is a visit of a static website, not a request to the API."""
 
     def __repr__(self) -> str:
         return f"Request({self.method} bucket={self.bucket!r} key={self.key!r})"
 
 
 def parse_request(
-    method: bytes | str, target: bytes, headers: Sequence[tuple[bytes, bytes]], *, domain: str = ""
+    method: bytes | str, target: bytes, headers: Sequence[tuple[bytes, bytes]], *, domain: str = "", website: str = ""
 ) -> Request:
     """The request that these bytes make.
 
-    A host `<bucket>.<domain>` names the bucket (virtual-host style); any other host leaves it to the path. Header
+    A host `<bucket>.<domain>` names the bucket (virtual-host style), `<bucket>.<website>` one as a static website; any other host
+    leaves it to the path. Header
     values are UTF-8 where they are that, else Latin-1.
     Raises S3Error: InvalidURI, InvalidBucketName, KeyTooLongError, or BadRequest for a header that must not come twice.
     """
@@ -114,7 +119,10 @@ def parse_request(
         items = parse_query(raw_query)
         query = dict(reversed(items))
 
-    hosted = _hosted_bucket(named.get("host", ""), domain) if domain else None
+    hosted = _hosted_bucket(named.get("host", ""), website) if website else None
+    visited = hosted is not None
+    if domain and not visited:
+        hosted = _hosted_bucket(named.get("host", ""), domain)
     if hosted is not None:
         bucket, key = hosted, path[1:]
     else:
@@ -137,6 +145,7 @@ def parse_request(
         bucket,
         key,
         hosted is not None,
+        visited,
     )
 
 

@@ -79,12 +79,9 @@ _STREAMS = {
 
 
 class Signed:
-    """A verified signature: whose it is, how the body is protected, and what the chunks' signatures go on from.
-
-    `sha256` is lower-case hex for DIGEST, else empty. `signature` is that of the request, `key` the derived signing
-    key of the day: never to be shown. `token` came with temporary credentials; `at_ms` is the time that was signed. Of a request that
-    nobody signed, `access_key` is empty.
-    """
+    """A verified signature: whose it is (nobody's `access_key` is empty), how the body is protected, and what the chunks' signatures go on
+    from. `sha256` is lower-case hex for DIGEST, else empty. `signature` is that of the request, `key` the derived signing key of the
+    day: never to be shown. `token` came with temporary credentials; `at_ms` is the time that was signed."""
 
     __slots__ = (
         "access_key", "amz_date", "at_ms", "key", "payload", "presigned", "scope", "sha256", "signature", "token",
@@ -116,6 +113,10 @@ class Signed:
 
     def __repr__(self) -> str:
         return f"Signed({self.access_key} {self.payload.value} {self.scope})"
+
+
+ANYBODY = Signed("", Payload.UNSIGNED, "", "", b"", "", "", False)
+"""Of a request that needs no signature."""
 
 
 class _Claim:
@@ -168,10 +169,7 @@ class _Judge:
 
     def secret(self, access_key: str, token: str) -> str:
         """Raises InvalidAccessKeyId, and what `session_secret` raises."""
-        secret = self.session_secret(access_key, token) if token else self.secret_of(access_key)
-        if secret is None:
-            raise S3Error("InvalidAccessKeyId", fields={"AWSAccessKeyId": access_key})
-        return secret
+        return self.session_secret(access_key, token) if token else secret_for(access_key, self.secret_of)
 
 
 def authenticate(
@@ -189,7 +187,7 @@ def authenticate(
     are not signed), SignatureDoesNotMatch, InvalidAccessKeyId, RequestTimeTooSkewed, AuthorizationHeaderMalformed,
     AuthorizationQueryParametersError, InvalidToken, ExpiredToken, InvalidArgument, InvalidRequest.
     """
-    authorization = request.headers.get("authorization")
+    authorization = request.headers.get("authorization") or None  # An empty one is none.
     query = request.query
     judge = _Judge(secret_of, session_secret, region, now_ms)
     if not query:
@@ -223,8 +221,7 @@ def authenticate_form(
 
 def _anonymous(request: Request) -> Signed:
     """A request without a signature; its body may come in chunks that are not signed either."""
-    given = request.headers.get("x-amz-content-sha256")
-    payload, sha256 = (Payload.UNSIGNED, "") if given is None else _payload(given)
+    payload, sha256 = _payload(request.headers.get("x-amz-content-sha256", UNSIGNED_PAYLOAD))
     if payload in (Payload.STREAM_SIGNED, Payload.STREAM_SIGNED_TRAILER):
         raise S3Error("AccessDenied", detail="signed chunks without a signature")
     return Signed("", payload, sha256, "", b"", "", "", False)
@@ -246,7 +243,7 @@ def _by_header(request: Request, authorization: str, judge: _Judge) -> Signed:
     proof = proof.strip()
     claim = (_claim if len(head) <= PARSED_CHARS else _parse_claim)(head, judge.service)
     if claim.region != judge.region and judge.region:
-        raise _wrong_region(_malformed, claim.region, judge.region)
+        raise wrong_region(_malformed, claim.region, judge.region)
 
     headers = request.headers
     payload_text = judge.digest or headers.get("x-amz-content-sha256")
@@ -257,7 +254,7 @@ def _by_header(request: Request, authorization: str, judge: _Judge) -> Signed:
     date = headers.get("x-amz-date")
     if date is None:
         date = _from_date_header(headers.get("date", ""))
-    at_ms = _parse_date(date)
+    at_ms = parse_date(date)
     if at_ms is None:
         raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
     if not -CLOCK_SKEW_S * 1000 <= at_ms - now_ms <= CLOCK_SKEW_S * 1000:
@@ -295,7 +292,7 @@ def _parse_claim(head: str, service: str) -> _Claim:
     for name in ("Credential", "SignedHeaders"):
         if not fields.get(name):
             raise _malformed(_COMPONENTS)
-    return _scoped(fields["Credential"], fields["SignedHeaders"], _malformed, service)
+    return scoped(fields["Credential"], fields["SignedHeaders"], _malformed, service)
 
 
 _claim = lru_cache(PARSED_MEMORY)(_parse_claim)
@@ -309,7 +306,7 @@ def _refused_scheme(authorization: str) -> S3Error:
     scheme = authorization.partition(" ")[0]
     if scheme == ALGORITHM:
         return _malformed(_COMPONENTS)
-    if scheme.startswith("AWS"):
+    if scheme.startswith("AWS") and (scheme != "AWS" or ":" in authorization):
         return S3Error("InvalidRequest", _UNSUPPORTED)
     # The value is not repeated: it may be a password of another scheme.
     return S3Error("InvalidArgument", "Unsupported Authorization Type", fields={"ArgumentName": "Authorization"})
@@ -334,12 +331,12 @@ def _by_query(request: Request, judge: _Judge) -> Signed:
         raise _bad_query(f'X-Amz-Algorithm only supports "{ALGORITHM}"')
     credential, signed = query["X-Amz-Credential"], query["X-Amz-SignedHeaders"]
     known = len(credential) + len(signed) <= PARSED_CHARS
-    claim = (_query_claim if known else _scoped)(credential, signed, _bad_credential)
+    claim = (_query_claim if known else scoped)(credential, signed, _bad_credential)
     if claim.region != judge.region:
-        raise _wrong_region(_bad_credential, claim.region, judge.region)
+        raise wrong_region(_bad_credential, claim.region, judge.region)
 
     date = query["X-Amz-Date"]
-    at_ms = _parse_date(date)
+    at_ms = parse_date(date)
     if at_ms is None:
         raise _bad_query("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
     if not date.startswith(claim.day):
@@ -386,10 +383,18 @@ def _bad_credential(what: str) -> S3Error:
     return _bad_query(f"Error parsing the X-Amz-Credential parameter; {what}")
 
 
-# --- what both have in common ---
+# --- what all have in common ---
 
 
-def _scoped(credential: str, signed: str, error: Callable[[str], S3Error], of_service: str = SERVICE) -> _Claim:
+def secret_for(access_key: str, secret_of: Callable[[str], str | None]) -> str:
+    """Raises InvalidAccessKeyId."""
+    secret = secret_of(access_key)
+    if secret is None:
+        raise S3Error("InvalidAccessKeyId", fields={"AWSAccessKeyId": access_key})
+    return secret
+
+
+def scoped(credential: str, signed: str, error: Callable[[str], S3Error], of_service: str = SERVICE) -> _Claim:
     """The claim of a credential `<access key>/<day>/<region>/s3/aws4_request` and a list of header names."""
     parts = credential.rsplit("/", 4)
     if len(parts) != 5 or not parts[0]:
@@ -404,10 +409,10 @@ def _scoped(credential: str, signed: str, error: Callable[[str], S3Error], of_se
     return _Claim(access_key, day, region, service, f"{day}/{region}/{service}/{terminal}", signed)
 
 
-_query_claim = lru_cache(PARSED_MEMORY)(_scoped)
+_query_claim = lru_cache(PARSED_MEMORY)(scoped)
 
 
-def _wrong_region(error: Callable[[str], S3Error], given: str, region: str) -> S3Error:
+def wrong_region(error: Callable[[str], S3Error], given: str, region: str) -> S3Error:
     trouble = error(f"the region '{given}' is wrong; expecting '{region}'")
     trouble.fields["Region"] = region
     return trouble
@@ -425,7 +430,7 @@ def _instant(text: str) -> int | None:
         return None
 
 
-def _parse_date(text: str) -> int | None:
+def parse_date(text: str) -> int | None:
     """Milliseconds of `20260102T030405Z`, or None."""
     return _instant(text) if len(text) == 16 else None
 

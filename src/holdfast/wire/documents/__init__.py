@@ -7,12 +7,44 @@ gives back with the same meaning.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from holdfast.model import Value
+from holdfast.model import Value, replace
+from holdfast.s3.absent import Absent
+from holdfast.s3.cors import Cors
+from holdfast.s3.lifecycle import SIZES, Lifecycle
 from holdfast.s3.locks import ObjectLock
+from holdfast.s3.logging import Logging
+from holdfast.s3.notification import Notification
+from holdfast.s3.payment import Payment
 from holdfast.s3.sharing import BucketPolicy, OwnershipControls, PublicAccessBlock
+from holdfast.s3.tagging import Tags
 from holdfast.s3.versioning import Versioning
-from holdfast.wire.documents import lock, ownership, policy, public_access, versioning
+from holdfast.s3.website import Website
+from holdfast.wire.documents import (
+    absent,
+    cors,
+    lifecycle,
+    lock,
+    logging,
+    notification,
+    ownership,
+    payment,
+    policy,
+    public_access,
+    tagging,
+    versioning,
+    website,
+)
 from holdfast.xml import Element
+
+
+class Beside(Value, frozen=True):
+    """A header that is a part of a setting although it stands beside the document."""
+
+    header: str
+    values: tuple[str, ...]
+    """What it may say; the first is meant where it is missing."""
+    field: str
+    """Of the value."""
 
 
 class Document(Value, frozen=True):
@@ -31,8 +63,11 @@ class Document(Value, frozen=True):
     missing: str = ""
     """The error code when it is not set; empty when `default` is the answer then."""
     default: Any = None
+    fixed: bool = False
+    """It cannot be set: its PUT is not implemented, and `default` or `missing` is the answer of every bucket."""
     put_status: int = 200
-    """Of the reply to who set it."""
+    """Of the reply to its PUT."""
+    beside: Beside | None = None
 
 
 def _xml(
@@ -43,11 +78,34 @@ def _xml(
     write: Callable[[Any], str],
     missing: str = "",
     default: Any = None,
+    beside: Beside | None = None,
 ) -> Document:
-    return Document(name, kind, root, read, write, missing, default)
+    return Document(name, kind, root, read, write, missing, default, beside=beside)
 
 
 _ROWS = (
+    _xml("cors", Cors, "CORSConfiguration", cors.read, cors.write, missing="NoSuchCORSConfiguration"),
+    _xml("website", Website, "WebsiteConfiguration", website.read, website.write, missing="NoSuchWebsiteConfiguration"),
+    _xml("requestPayment", Payment, "RequestPaymentConfiguration", payment.read, payment.write, default=Payment()),
+    replace(_xml("tagging", Tags, "Tagging", tagging.read, tagging.write, missing="NoSuchTagSet"), put_status=204),
+    _xml("logging", Logging, "BucketLoggingStatus", logging.read, logging.write, default=Logging()),
+    _xml(
+        "notification",
+        Notification,
+        "NotificationConfiguration",
+        notification.read,
+        notification.write,
+        default=Notification(),
+    ),
+    _xml(
+        "lifecycle",
+        Lifecycle,
+        "LifecycleConfiguration",
+        lifecycle.read,
+        lifecycle.write,
+        missing="NoSuchLifecycleConfiguration",
+        beside=Beside("x-amz-transition-default-minimum-object-size", SIZES, "minimum"),
+    ),
     _xml(
         "versioning",
         Versioning,
@@ -83,4 +141,24 @@ _ROWS = (
     ),
 )
 
-DOCUMENTS: Mapping[str, Document] = {row.name: row for row in _ROWS}
+
+def _fixed(name: str, root: str, *, missing: str = "") -> Document:
+    write = absent.no_more if root.startswith("List") else absent.nothing
+    return Document(name, Absent, root, absent.read, write, missing, Absent(), fixed=True)
+
+
+_FIXED = (
+    _fixed("accelerate", "AccelerateConfiguration"),
+    _fixed("replication", "ReplicationConfiguration", missing="ReplicationConfigurationNotFoundError"),
+    _fixed("analytics", "ListBucketAnalyticsConfigurationResult"),
+    _fixed("intelligent-tiering", "ListBucketIntelligentTieringConfigurationsOutput"),
+    _fixed("inventory", "ListInventoryConfigurationsResult"),
+    _fixed("metrics", "ListMetricsConfigurationsResult"),
+    _fixed("analytics id", "AnalyticsConfiguration", missing="NoSuchConfiguration"),
+    _fixed("intelligent-tiering id", "IntelligentTieringConfiguration", missing="NoSuchConfiguration"),
+    _fixed("inventory id", "InventoryConfiguration", missing="NoSuchConfiguration"),
+    _fixed("metrics id", "MetricsConfiguration", missing="NoSuchConfiguration"),
+)
+"""A name with `id` is that of one of several configurations."""
+
+DOCUMENTS: Mapping[str, Document] = {row.name: row for row in (*_ROWS, *_FIXED)}
