@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from holdfast.cli.main import app
 from holdfast.s3.identities import OWNER_ID
-from tests.clients.server import ACCESS_KEY, REGION, SECRET_KEY, Server
+from tests.clients.browser import Browser
+from tests.clients.server import ACCESS_KEY, REGION, SECRET_KEY, WEBSITES, Server
 
 ALT_ID = "a17e" * 16
 DENIED, BAD = ("AccessDenied", 403), 400
@@ -26,7 +27,7 @@ class World:
     """A server, and the operator's commands on its data directory."""
 
     def __init__(self, server: Server, folder: Path) -> None:
-        self._server = server
+        self.server = server
         self._folder = folder
         self.root = self.client(ACCESS_KEY, SECRET_KEY)
         made = self.run(
@@ -37,7 +38,7 @@ class World:
         self.nobody = self.client()
 
     def run(self, *words: str) -> str:
-        result = CliRunner().invoke(app, [*words, "--data", str(self._server.folder / "data")])
+        result = CliRunner().invoke(app, [*words, "--data", str(self.server.folder / "data")])
         assert result.exit_code == 0, result.output
         return result.stdout
 
@@ -57,7 +58,7 @@ class World:
     def client(self, access: str = "", secret: str = "", token: str | None = None, service: str = "s3") -> Any:
         return boto3.session.Session().client(
             service,
-            endpoint_url=self._server.endpoint.url,
+            endpoint_url=self.server.endpoint.url,
             region_name=REGION,
             aws_access_key_id=access or None,
             aws_secret_access_key=secret or None,
@@ -345,6 +346,42 @@ def test_a_presigned_url_may_what_its_signer_may(world: World) -> None:
     assert denied.value.code == 403
     world.run("policy", "attach", "read", world.file(READ_ALL), "--user", made["name"])
     assert urllib.request.urlopen(url).read() == b"x"
+
+
+def test_an_upload_form_may_what_its_signer_may_and_anybody_what_a_policy_opens(world: World) -> None:
+    bucket, browser = world.bucket(), Browser(world.server.endpoint)
+    name, _ = world.user()
+    keys = _pair(world.run("key", "add", name, "--json"))
+    session = _session(world.client(**keys, service="sts").get_session_token())
+
+    def send(terms: dict[str, Any]) -> tuple[int, str]:
+        made = world.client(**terms).generate_presigned_post(bucket, "form/a")
+        seen = browser.post(bucket, list(made["fields"].items()), b"x")
+        return seen.status, seen.code
+
+    for terms in (keys, session):
+        assert send(terms) == (403, "AccessDenied")
+    write = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket}/form/*"}
+    world.run("policy", "attach", "write", world.file({"Statement": write}), "--user", name)
+    for terms in (keys, session):
+        assert send(terms) == (204, "")
+    assert browser.post(bucket, [("key", "drop/b")], b"x").code == "AccessDenied"
+    world.share(bucket, allow("s3:PutObject", bucket, path="/drop/*"))
+    assert browser.post(bucket, [("key", "drop/b")], b"x").status == 204
+    assert browser.post(bucket, [("key", "form/b")], b"x").code == "AccessDenied"
+
+
+def test_a_website_shows_what_a_policy_shows_to_anybody(world: World) -> None:
+    bucket, browser = world.bucket(), Browser(world.server.endpoint)
+    world.root.put_object(Bucket=bucket, Key="index.html", Body=b"welcome")
+    world.root.put_bucket_website(Bucket=bucket, WebsiteConfiguration={"IndexDocument": {"Suffix": "index.html"}})
+    host = {"Host": f"{bucket}.{WEBSITES}"}
+    assert browser.ask("GET", "/", host).status == 403
+    world.share(bucket, allow("s3:GetObject", bucket))
+    assert browser.ask("GET", "/", host).body == b"welcome"
+    assert browser.ask("GET", "/absent", host).status == 403
+    world.share(bucket, allow("s3:GetObject", bucket), allow("s3:ListBucket", bucket, path=""))
+    assert browser.ask("GET", "/absent", host).status == 404
 
 
 # --- public access block, ownership, lists ---

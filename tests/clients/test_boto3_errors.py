@@ -90,12 +90,15 @@ def test_metadata_beyond_its_limit_is_refused(s3: Any, bucket: str) -> None:
 
 def test_what_is_not_supported_says_so(s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="x", Body=b"x")
-    rules = {"Rules": [{"ID": "x", "Status": "Enabled", "Filter": {}, "Expiration": {"Days": 1}}]}
+    configuration = {
+        "Id": "x",
+        "IsEnabled": True,
+        "Destination": {"S3BucketDestination": {"Bucket": "b", "Format": "CSV"}},
+    }
+    configuration |= {"IncludedObjectVersions": "All", "Schedule": {"Frequency": "Daily"}}
     asks: list[Callable[[], Any]] = [
-        lambda: s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}),
-        lambda: s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=rules),
-        lambda: s3.put_object_tagging(Bucket=bucket, Key="x", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]}),
-        lambda: s3.put_object(Bucket=bucket, Key="x", Body=b"y", Tagging="a=b"),
+        lambda: s3.put_bucket_inventory_configuration(Bucket=bucket, Id="x", InventoryConfiguration=configuration),
+        lambda: s3.restore_object(Bucket=bucket, Key="x", RestoreRequest={"Days": 1}),
         lambda: s3.put_object(Bucket=bucket, Key="x", Body=b"y", ServerSideEncryption="aws:kms"),
         lambda: s3.put_object(Bucket=bucket, Key="x", Body=b"y", ACL="public-read"),
     ]
