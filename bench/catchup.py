@@ -26,7 +26,7 @@ from bench.servers import provider
 from holdfast.app import build_grid
 from holdfast.clock import SystemClock
 from holdfast.config.notation import Secret
-from holdfast.config.settings import GridSettings
+from holdfast.config.places import GridSettings
 from holdfast.copies.site import PolicyTerms, Seat, Site
 from holdfast.events import Teller
 from holdfast.grids.grid import Grid

@@ -31,11 +31,16 @@ from holdfast.s3 import (
     UploadPart,
 )
 from holdfast.s3.identities import OWNER_ID
+from holdfast.sealing.kms import LocalKms
+from holdfast.sealing.master import KEY_BYTES, MasterKey
+from holdfast.sealing.vault import Vault
 from holdfast.spool.spool import Spool
 from holdfast.store.store import Store
 from holdfast.wrappers.breaker import BreakerGrid
 
 BUCKET = "photos"
+MASTER = bytes(range(KEY_BYTES))
+NAMED = bytes(range(1, KEY_BYTES + 1))
 
 
 class Bytes:
@@ -159,6 +164,8 @@ async def engine(
     cache_bytes: int = 0,
     cache_age_s: float = 86_400.0,
     cache_local: bool = False,
+    masters: Sequence[bytes] = (MASTER,),
+    encrypt: bool = False,
 ) -> AsyncIterator[Engine]:
     """A running engine on `folder`; opened again on the same folder it goes on where it stopped."""
     clock, teller = clock or SystemClock(), Teller()
@@ -175,11 +182,12 @@ async def engine(
         )
         await cache.step()
     names = tuple(grid.name for grid in grids)
+    master = MasterKey(masters, clock)
     site = Site(
         index=index,
         spool=spool,
         seats=[_seat(grid) for grid in grids],
-        policies=[PolicyTerms("standard", names, ack, accept)],
+        policies=[PolicyTerms("standard", names, ack, accept, encrypt)],
         default_policy="standard",
         bucket_policies={},
         clock=clock,
@@ -187,6 +195,7 @@ async def engine(
         keep_inline_bytes=keep_inline_bytes,
         holder=f"test/{clock.token(4).hex()}",
         cache=cache,
+        vault=Vault(master, LocalKms(master, {"key-1": MasterKey([NAMED], clock)}, clock), clock),
     )
     await site.obey_pins()
     await attach_all(site)

@@ -5,6 +5,7 @@ in the order of arrival, with the status that it was answered.
 """
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ class Receiver:
     """What a running webhook got, and how it answers."""
 
     def __init__(self) -> None:
+        self.scheme = "http"
         self.port = 0
         self.got: list[Got] = []
         self.status = 200
@@ -49,7 +51,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/events?from=here"
+        return f"{self.scheme}://127.0.0.1:{self.port}/events?from=here"
 
     @property
     def taken(self) -> list[tuple[str, str]]:
@@ -70,9 +72,10 @@ class Receiver:
 
 
 @contextmanager
-def receiver() -> Iterator[Receiver]:
-    """A webhook that listens on a port of its own."""
+def receiver(tls: tuple[str, str] | None = None) -> Iterator[Receiver]:
+    """A webhook that listens on a port of its own; with the files of a certificate and its key by https."""
     made = Receiver()
+    made.scheme = "http" if tls is None else "https"
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -98,6 +101,10 @@ def receiver() -> Iterator[Receiver]:
             """The test says what went wrong."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     made.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

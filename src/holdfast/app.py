@@ -22,10 +22,11 @@ from holdfast import __version__
 from holdfast.access.guard import Guard
 from holdfast.cache.cache import Cache
 from holdfast.clock import Clock
+from holdfast.config.afterwards import WebhookSettings
 from holdfast.config.credentials import Credentials
 from holdfast.config.notation import Unreadable, read_secret
-from holdfast.config.settings import STANDARD, GridSettings, Settings
-from holdfast.config.telling import WebhookSettings
+from holdfast.config.places import GridSettings
+from holdfast.config.settings import STANDARD, Settings
 from holdfast.copies.site import PolicyTerms, Seat, Site
 from holdfast.errors import ConfigError
 from holdfast.events import Noted, Teller
@@ -54,6 +55,9 @@ from holdfast.keepers.sweep import Sweep
 from holdfast.model import to_json
 from holdfast.s3.identities import OWNER_ID
 from holdfast.sealing.keyring import open_ring
+from holdfast.sealing.kms import open_kms
+from holdfast.sealing.master import MasterKey
+from holdfast.sealing.vault import Vault
 from holdfast.serve.admin import AdminServer, Readiness, application
 from holdfast.serve.gateway import Gateway
 from holdfast.serve.http import Bounds, S3Server
@@ -86,14 +90,13 @@ def serve(settings: Settings, credentials: Credentials, *, clock: Clock, announc
         endpoint = Endpoint(_url(doors.s3, "http" if tls is None else "https"), _url(doors.admin, "http"), os.getpid())
 
         def child(number: int) -> int:
-            node = Node(settings, credentials, worker=number, clock=clock)
-
             def ready() -> None:
                 if number == 0 and not endpoint_path(settings.run_path).exists():
                     _write_atomically(endpoint_path(settings.run_path), to_json(endpoint))
                     announce(endpoint)
 
             try:
+                node = Node(settings, credentials, worker=number, clock=clock)
                 return uvloop.run(node.run(doors, tls, ready))
             except ConfigError as trouble:
                 print(f"error: {trouble}", file=sys.stderr)  # noqa: T201 - the log has not begun, or has ended
@@ -235,14 +238,19 @@ def _notify(site: Site, webhook: WebhookSettings, settings: Settings) -> Notify:
         secret = read_secret(webhook.secret.reveal(), os.environ)
     except Unreadable as trouble:
         raise ConfigError(f'[[webhook]] "{webhook.name}" secret', trouble.what, trouble.remedy) from trouble
-    sender = Sender(webhook.url, tls_ca=webhook.tls_ca)
+
+    def tell(host: str, reason: str) -> None:
+        fields: dict[str, str | int | float] = {"webhook": webhook.name, "host": host, "reason": reason}
+        site.teller.tell(Noted("a name has no address now: going on with the last one", fields))
+
+    sender = Sender(webhook.url, tls_ca=webhook.tls_ca, tell=tell)
     return Notify(site, webhook.name, sender, secret=secret.reveal(), region=settings.server.region)
 
 
 def policy_terms(settings: Settings) -> list[PolicyTerms]:
     """All policies with their effective values."""
     return [
-        PolicyTerms(name, terms.grids, settings.ack(name), terms.outage == "accept")
+        PolicyTerms(name, terms.grids, settings.ack(name), terms.outage == "accept", terms.encrypt)
         for name, terms in settings.policy.items()
     ]
 
@@ -342,17 +350,27 @@ class Node:
             clock=self._clock,
             teller=self.teller,
             keep_inline_bytes=self._settings.cache.inline,
+            vault=self._build_vault(),
             holder=f"{self._post}#{os.getpid()}:{self._clock.token(8).hex()}",
         )
 
+    def _build_vault(self) -> Vault:
+        """The keys of this node. Raises ConfigError."""
+        master = self._build_master()
+        return Vault(master, open_kms(master, self._settings.sealing.kms_keys, os.environ, self._clock), self._clock)
+
+    def _build_master(self) -> MasterKey:
+        """The ring under which secrets and data keys are sealed. Raises ConfigError."""
+        given = self._settings.sealing.master_key
+        return open_ring(self._settings.master_key_path, self._clock, given=given, environ=os.environ)
+
     def _build_server(self, credentials: Credentials) -> S3Server:
         server = self._settings.server
-        sealing = self._settings.sealing
         guard = Guard(
             self._index,
             access_key=credentials.access_key,
             secret_key=credentials.secret_key.reveal(),
-            master=open_ring(self._settings.master_key_path, self._clock, given=sealing.master_key, environ=os.environ),
+            master=self._build_master(),
             clock=self._clock,
         )
         store = Store(self.site, owner=OWNER_ID, region=server.region)
@@ -375,6 +393,7 @@ class Node:
             clock=self._clock,
             teller=self.teller,
             secure=server.tls_cert is not None,
+            customer_keys=self._settings.customer_keys,
         )
         bounds = Bounds(connections=server.connections, requests=server.requests)
         s3 = S3Server(gateway.handle, clock=self._clock, bounds=bounds)

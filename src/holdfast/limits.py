@@ -37,6 +37,8 @@ TAG_KEY_CHARS: Final = 128
 TAG_VALUE_CHARS: Final = 256
 CORS_RULES: Final = 100
 """Rules in one CORS configuration."""
+WEBSITE_BYTES: Final = 128 * KIB
+"""A website configuration."""
 WEBSITE_RULES: Final = 50
 """Routing rules in one website configuration."""
 NOTIFICATION_ROUTES: Final = 100
@@ -55,6 +57,12 @@ CLOCK_SKEW_S: Final = 15 * 60
 # --- how bodies are kept ---
 BLOCK_BYTES: Final = 1 * MIB
 """Unit of verification: one CRC-32C per block; also the largest piece that is ever held in memory for a stream."""
+FRAME_BYTES: Final = 64 * KIB
+"""Plaintext of one sealed frame: the least that is opened for a range. Written into every sealed copy, so it can never change."""
+ENCRYPTION_CONTEXT_BYTES: Final = 8 * KIB
+"""Longest encryption context of SSE-KMS, as JSON (AWS KMS, "Encryption context": 8,192 characters)."""
+KMS_KEY_ID_BYTES: Final = 2 * KIB
+"""Longest name of a KMS key (AWS KMS API Reference, GenerateDataKey)."""
 INLINE_BYTES: Final = 64 * KIB
 """A body up to this size is committed inside the index instead of going to a spool file."""
 INLINE_KEEP_BYTES: Final = 2 * GIB
@@ -467,6 +475,8 @@ LIFECYCLE_BATCH: Final = 250
 """Objects, versions or uploads that lifecycle looks at in one step; what is due of them goes in one commit."""
 LIFECYCLE_SLICE: Final = 16
 """Of these, how many are compared with up to LIFECYCLE_RULES rules before the event loop gets its turn again."""
+LIFECYCLE_PAUSE_S: Final = 0.02
+"""Rest between two steps while clients are busy: nothing that expires is urgent."""
 LIFECYCLE_ROUNDS: Final = 8
 """How often in a lifecycle day all objects of buckets with rules are looked at. What is due becomes due at midnight, so one would do;
 more of them make new rules work sooner, and are what is left when a round is interrupted."""

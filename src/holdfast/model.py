@@ -101,6 +101,35 @@ class Checksum(Value, frozen=True, omit_defaults=True):
     kind: ChecksumType = ChecksumType.FULL_OBJECT
 
 
+class SealKind(str, enum.Enum):
+    """Whose key seals an object, by S3's names. Amazon S3 User Guide, "Protecting data with encryption"."""
+
+    S3 = "AES256"
+    """SSE-S3: the node's master key."""
+    KMS = "aws:kms"
+    """SSE-KMS: a named key of a key management service."""
+    CUSTOMER = "customer"
+    """SSE-C: a key that comes with each request and is kept nowhere."""
+
+
+class Seal(Value, frozen=True, omit_defaults=True):
+    """How a version is sealed: all that it takes to open it, except the key under which its data key is wrapped."""
+
+    kind: SealKind
+    wrapped: bytes
+    """The data key, wrapped for this bucket and key."""
+    size: int = 0
+    """Bytes of the object as its clients know it."""
+    salt: bytes = b""
+    """Of a body that was received as one; parts have their own."""
+    key_id: str = ""
+    """SSE-KMS: the named key."""
+    context: str = ""
+    """SSE-KMS: the client's encryption context, as JSON."""
+    bucket_key: bool = False
+    """SSE-KMS: the client asked for an S3 Bucket Key, and is told so. It changes nothing here."""
+
+
 class Facts(Value, frozen=True, omit_defaults=True):
     """Canonical metadata of a version: what the client said, kept exactly.
 
@@ -116,6 +145,8 @@ class Facts(Value, frozen=True, omit_defaults=True):
     checksum: Checksum | None = None
     upload_id: str = ""
     """The multipart upload that made this version, so that a repeated CompleteMultipartUpload can be answered."""
+    seal: Seal | None = None
+    """None: its bytes are kept as they came."""
 
 
 class Part(Value, frozen=True, omit_defaults=True):
@@ -132,6 +163,15 @@ class Part(Value, frozen=True, omit_defaults=True):
     spool: str
     checksum: Checksum | None = None
     modified_ms: int = 0
+    plain: int = -1
+    """Of a sealed part: its bytes before they were sealed."""
+    salt: bytes = b""
+    """Of a sealed part: what makes its frames' key one of its own."""
+
+    @property
+    def plain_size(self) -> int:
+        """Its bytes as clients know them; `size` is what is kept."""
+        return self.size if self.plain < 0 else self.plain
 
 
 class Layout(Value, frozen=True):
@@ -211,6 +251,12 @@ class Version(Value, frozen=True):
     marker: bool = False
     """It is a delete marker: nothing but its id and its time."""
 
+    @property
+    def plain_size(self) -> int:
+        """Bytes of the object as clients know it; `size` is what index, spool and grids keep."""
+        seal = self.facts.seal
+        return self.size if seal is None else seal.size
+
 
 def block_count(size_bytes: int) -> int:
     """How many blocks a part of this size has (an empty one has none)."""
@@ -265,3 +311,5 @@ class Redundancy(Value, frozen=True):
     grids: tuple[int, ...]
     ack: int
     accept_outage: bool
+    encrypt: bool = False
+    """What nobody asked to be sealed in another way is sealed with SSE-S3."""

@@ -4,6 +4,7 @@ Answers for starting `holdfast serve` on free loopback ports, for waiting until 
 process id. It never looks inside the gateway. Invariant: whatever a test does, no process outlives the session.
 """
 
+import base64
 import http.client
 import os
 import signal
@@ -22,6 +23,9 @@ SECRET_KEY: Final = "clients-secret-key/with+signs"
 REGION: Final = "us-east-1"
 WEBSITES: Final = "site.test"
 """Domain of static websites."""
+KMS_KEYS: Final = "\n".join(
+    f"{name}:{base64.b64encode(key * 32).decode()}" for name, key in (("key-1", b"1"), ("key-2", b"2"))
+)
 _READY_TRIES: Final = 600
 _READY_PAUSE_S: Final = 0.1
 _STOP_S: Final = 45.0
@@ -160,6 +164,9 @@ class Server:
             "HOLDFAST_SECRET_KEY": SECRET_KEY,
             **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
             "HOLDFAST_SERVER_WEBSITE_DOMAIN": WEBSITES,
+            "HOLDFAST_SEALING_KMS_KEYS": "env:KMS_KEYS",
+            "KMS_KEYS": KMS_KEYS,
+            **({"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}),
         }
 
     def _wait(self, admin: int) -> bool:

@@ -228,6 +228,28 @@ def test_events_reach_the_webhook_from_every_process(s3: Any, bucket: str, hook:
     assert (record["s3"]["configurationId"], record["s3"]["object"]["size"]) == ("q", 5)
 
 
+def test_events_of_acknowledged_writes_outlive_a_kill(tmp_path: Path) -> None:
+    with receiver() as hook:
+        gateway = Afterwards(tmp_path, hook)
+        gateway.start()
+        try:
+            s3 = _boto3(gateway.endpoint, ACCESS_KEY, SECRET_KEY)
+            s3.create_bucket(Bucket="killed")
+            rule = {"QueueArn": ARN, "Events": ["s3:ObjectCreated:*"]}
+            s3.put_bucket_notification_configuration(
+                Bucket="killed", NotificationConfiguration={"QueueConfigurations": [rule]}
+            )
+            hook.silent = True
+            for number in range(8):
+                s3.put_object(Bucket="killed", Key=f"k{number}", Body=b"x")
+            gateway.kill()
+            hook.silent = False
+            gateway.start()
+            until(lambda: {f"k{number}" for number in range(8)} <= {key for _, key in hook.taken})
+        finally:
+            gateway.kill()
+
+
 def test_access_logs_of_every_process_are_delivered(s3: Any, bucket: str) -> None:
     target = bucket + "-logs"
     with pytest.raises(ClientError) as caught:

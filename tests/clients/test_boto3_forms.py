@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+import hashlib
 import hmac
 import json
 from collections.abc import Callable
@@ -148,8 +149,30 @@ def test_a_wrong_form_stores_nothing(browser: Browser, s3: Any, bucket: str, nam
 
 
 def test_a_post_that_is_no_form_is_told_so(browser: Browser, bucket: str) -> None:
-    assert browser.ask("POST", f"/{bucket}", {"Content-Type": "text/plain"}, b"x").code == "AccessDenied"
+    assert browser.ask("POST", f"/{bucket}", {"Content-Type": "text/plain"}, b"x").code == "PreconditionFailed"
+    assert (
+        browser.ask("POST", f"/{bucket}", {"Content-Type": "multipart/form-data"}, b"x").code == "MalformedPOSTRequest"
+    )
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     assert browser.ask("POST", f"/{bucket}", headers, b"nonsense").code == "MalformedPOSTRequest"
     nothing = b'--b\r\nContent-Disposition: form-data; name="key"\r\n\r\nfoo\r\n--b--\r\n'
+    assert browser.ask("POST", f"/{bucket}", headers, nothing).code == "InvalidArgument"
     assert browser.ask("POST", f"/{bucket}", headers, nothing).code == "IncorrectNumberOfFilesInPostRequest"
+
+
+def test_a_form_says_how_its_object_is_encrypted(browser: Browser, s3: Any, bucket: str) -> None:
+    asked = {"x-amz-server-side-encryption": "AES256"}
+    key = b"a key of mine with 32 characters"
+    start = "x-amz-server-side-encryption-customer-"
+    mine = {
+        start + "algorithm": "AES256",
+        start + "key": base64.b64encode(key).decode(),
+        start + "key-md5": base64.b64encode(hashlib.md5(key).digest()).decode(),
+    }
+    for name, extra in (("foo-1", asked), ("foo-2", mine)):
+        policy = _policy(bucket, *({field: value} for field, value in extra.items()))
+        seen = browser.post(bucket, _signed(policy, [("key", name), *extra.items()]), b"body")
+        assert seen.status == 204, seen.body
+    assert s3.head_object(Bucket=bucket, Key="foo-1")["ServerSideEncryption"] == "AES256"
+    got = s3.get_object(Bucket=bucket, Key="foo-2", SSECustomerAlgorithm="AES256", SSECustomerKey=key.decode())
+    assert got["Body"].read() == b"body"

@@ -10,7 +10,7 @@ import pytest
 from holdfast.events import Expired
 from holdfast.keepers import lifecycle
 from holdfast.keepers.lifecycle import Lifecycle as Keeper
-from holdfast.limits import LIFECYCLE_BATCH, LIFECYCLE_DAY_S, LIFECYCLE_ROUNDS
+from holdfast.limits import LIFECYCLE_BATCH, LIFECYCLE_DAY_S, LIFECYCLE_PAUSE_S, LIFECYCLE_ROUNDS
 from holdfast.model import Facts, MarkChange, Marks, Retention
 from holdfast.s3 import CreateBucket, CreateMultipartUpload, DeleteObject, GetObject, ListParts, PutObject, UploadPart
 from holdfast.s3.lifecycle import Filter, Lifecycle, Rule
@@ -135,6 +135,15 @@ def test_a_round_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
             assert pauses == [0.0, DAY_S / LIFECYCLE_ROUNDS], "the end of the bucket, the end of the round"
 
     asyncio.run(main())
+
+
+def test_a_round_rests_between_its_steps_while_clients_are_busy(tmp_path: Path) -> None:
+    async def body(grids: Troubled, made: Engine) -> None:
+        await configure(made, OLD)
+        made.site.pressure = lambda: 1
+        assert await Keeper(made.site, day_s=DAY_S).step() == LIFECYCLE_PAUSE_S
+
+    scene(tmp_path, body)
 
 
 def test_a_configuration_that_was_deleted_expires_nothing(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from holdfast.s3.notification import Notification, Route
 from holdfast.s3.settings import PutSetting
 from holdfast.s3.tagging import DeleteObjectTagging, PutObjectTagging
 from holdfast.s3.versioning import Versioning
+from holdfast.testing import certificates
 from holdfast.webhooks import sender as sending
 from holdfast.webhooks.sender import Sender
 from tests.engine import BUCKET, Bytes, Engine
@@ -223,6 +224,24 @@ def test_a_redirection_is_not_followed(tmp_path: Path) -> None:
         await scene.tell()
         assert len(scene.hook.got) == 1
         assert scene.outcomes() == ["refused"]
+
+    staged(tmp_path, body)
+
+
+def test_only_a_webhook_whose_certificate_is_trusted_is_told(tmp_path: Path) -> None:
+    async def body(scene: Scene) -> None:
+        certificate, key = certificates.write(tmp_path)
+        with receiver((certificate, key)) as hook:
+            await scene.configure(ALL)
+            stranger = Notify(scene.made.site, "hook", Sender(hook.url), secret="", region="")
+            assert await stranger.step() > 0
+            await stranger.close()
+            assert hook.got == []
+            sender = Sender(hook.url, tls_ca=Path(certificate))
+            trusting = Notify(scene.made.site, "hook", sender, secret="", region="")
+            assert not await trusting.step()
+            await trusting.close()
+            assert hook.taken == [("s3:TestEvent", "")]
 
     staged(tmp_path, body)
 

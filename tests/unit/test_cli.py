@@ -72,7 +72,9 @@ def execute(*arguments: str, environ: dict[str, str] | None = None) -> subproces
 # --- help and version ---
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["status"], ["certify"], ["config"], ["config", "check"]])
+@pytest.mark.parametrize(
+    "command", [[], ["serve"], ["status"], ["certify"], ["unseal"], ["config"], ["config", "check"]]
+)
 def test_help_teaches(command: list[str]) -> None:
     told = call(*command, "--help")
     assert told.exit_code == 0
@@ -130,6 +132,16 @@ def test_a_mistake_stops_serve_with_two_and_no_traceback() -> None:
     told = execute("serve", "--listen", "9000")
     assert told.returncode == 2
     assert told.stderr.startswith('error: --listen: "9000" is not an address')
+    assert "Traceback" not in told.stderr
+
+
+def test_a_key_that_is_none_stops_serve_with_two_and_no_traceback(tmp_path: Path) -> None:
+    environ = {"HOLDFAST_SEALING_KMS_KEYS": "env:KEYS", "KEYS": "one:two"}
+    told = execute(
+        "serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", environ=environ
+    )
+    assert told.returncode == 2
+    assert "error: sealing.kms_keys: has a line that is no key." in told.stderr
     assert "Traceback" not in told.stderr
 
 

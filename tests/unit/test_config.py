@@ -221,6 +221,7 @@ EXAMPLES = {
     "server.workers": "3",
     "server.tls_cert": __file__,
     "server.tls_key": __file__,
+    "server.customer_keys": "always",
     "server.connections": "77",
     "server.requests": "78",
     "server.drain": "79s",
@@ -237,9 +238,10 @@ EXAMPLES = {
     "log.requests": "true",
     "log.slow": "7s",
     "scrub.interval": "8d",
-    "sealing.master_key": "env:KEY",
     "lifecycle.day": "10s",
     "access_logs.interval": "11s",
+    "sealing.master_key": "env:KEY",
+    "sealing.kms_keys": "env:KEYS",
 }
 
 

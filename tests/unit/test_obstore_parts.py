@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.config.notation import Secret
-from holdfast.config.settings import GridSettings
+from holdfast.config.places import GridSettings
 from holdfast.errors import Corrupt, GridError, Reason, Refused, Unavailable, Uncertain
 from holdfast.grids.grid import Label
 from holdfast.grids.identity import NoPlace

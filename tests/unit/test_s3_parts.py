@@ -15,8 +15,9 @@ from holdfast.clock import SystemClock
 from holdfast.config.check import warnings
 from holdfast.config.load import read
 from holdfast.config.notation import Secret
-from holdfast.config.settings import PROVIDERS as NAMES
-from holdfast.config.settings import GridSettings, rows
+from holdfast.config.places import PROVIDERS as NAMES
+from holdfast.config.places import GridSettings
+from holdfast.config.settings import rows
 from holdfast.crew import Crew
 from holdfast.grids.grid import Label
 from holdfast.grids.metadata import decode, encode, size_bytes

@@ -6,9 +6,9 @@ import hmac
 
 import pytest
 
+from holdfast.config.afterwards import WebhookSettings
 from holdfast.config.notation import Unreadable
 from holdfast.config.settings import rows
-from holdfast.config.telling import WebhookSettings
 from holdfast.index.notices import WaitingNotice
 from holdfast.model import Bucket, from_json, pack
 from holdfast.s3 import DeleteAsk

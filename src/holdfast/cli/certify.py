@@ -14,7 +14,8 @@ from rich.table import Table
 from holdfast.cli.telling import JsonOption, prose
 from holdfast.clock import Clock, SystemClock
 from holdfast.config.notation import Unreadable
-from holdfast.config.settings import GridSettings, rows
+from holdfast.config.places import GridSettings
+from holdfast.config.settings import rows
 from holdfast.errors import ConfigError, GridError
 from holdfast.events import Teller
 from holdfast.grids.grid import Grid

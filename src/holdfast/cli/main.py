@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from holdfast import __version__
-from holdfast.cli import access, certify, config, demo, grid, lab, serve, simulate, status
+from holdfast.cli import access, certify, config, demo, grid, lab, serve, simulate, status, unseal
 from holdfast.cli.telling import prose, tell_problem
 from holdfast.errors import ConfigError
 
@@ -34,6 +34,7 @@ app.command("serve", help=serve.HELP)(serve.command)
 app.command("status", help=status.HELP)(status.command)
 app.command("grid", help=grid.HELP)(grid.command)
 app.command("certify", help=certify.HELP)(certify.command)
+app.command("unseal", help=unseal.HELP)(unseal.command)
 app.command("demo", help=demo.HELP)(demo.command)
 app.command("lab", help=lab.HELP)(lab.command)
 app.command("simulate", help=simulate.HELP)(simulate.command)

@@ -12,7 +12,8 @@ from itertools import combinations
 from pathlib import Path
 
 from holdfast.config.notation import show_size
-from holdfast.config.settings import GridSettings, Settings
+from holdfast.config.places import GridSettings
+from holdfast.config.settings import Settings
 from holdfast.errors import ConfigError
 from holdfast.limits import PUT_BYTES
 from holdfast.s3.names import is_bucket_name

@@ -13,21 +13,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from holdfast.config.afterwards import WebhookSettings
 from holdfast.config.check import cross_check
 from holdfast.config.notation import PATH, Setting, Unreadable
+from holdfast.config.places import GridSettings
 from holdfast.config.settings import (
     LISTS,
     NAMED,
     STANDARD,
     TABLES,
     BucketSettings,
-    GridSettings,
     PolicySettings,
     Settings,
     environment_names,
     rows,
 )
-from holdfast.config.telling import WebhookSettings
 from holdfast.errors import ConfigError
 from holdfast.model import Value
 

@@ -337,3 +337,13 @@ OPTIONAL_ADDRESS: Final = Kind(
 NAME: Final = Kind("name", _read_name)
 DOMAIN: Final = Kind("domain name", _read_domain)
 NAMES: Final = _list_of(NAME)
+
+
+def read_region(raw: object) -> str:
+    text = TEXT.read(raw)
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
+        raise Unreadable(f'"{text}" is not a region.', 'Use letters, digits and hyphens, as in "eu-central-1".')
+    return str(text)
+
+
+REGION: Final = Kind("text", read_region)

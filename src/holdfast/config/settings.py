@@ -5,13 +5,11 @@ variable (that is `load`) and compares nothing with the disk (that is `check`). 
 printed from these rows. Invariant: a setting has a default, or the table it stands in is optional.
 """
 
-import difflib
-import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Final, get_type_hints
 
 from holdfast import limits
+from holdfast.config.afterwards import AccessLogSettings, LifecycleSettings, WebhookSettings
 from holdfast.config.notation import (
     ADDRESS,
     DOMAIN,
@@ -21,11 +19,11 @@ from holdfast.config.notation import (
     NAMES,
     OPTIONAL_ADDRESS,
     PATH,
+    REGION,
     SECRET,
     SIZE,
     SOME_TIME,
     TEXT,
-    URL,
     Address,
     Kind,
     Secret,
@@ -35,7 +33,7 @@ from holdfast.config.notation import (
     count,
     without_user,
 )
-from holdfast.config.telling import AccessLogSettings, WebhookSettings
+from holdfast.config.places import GridSettings
 from holdfast.model import Value
 
 STANDARD: Final = "standard"
@@ -47,6 +45,7 @@ PROVIDERS: Final = (
 """Vendors whose S3 is known: the rows of the quirks table."""
 _REMOTE: Final = {"s3": "bucket", "azure": "container", "gcs": "bucket"}
 """Schemes of grids at providers, and what they call a bucket."""
+_PLACE: Final = Kind("path", PATH.read, PATH.show)
 
 
 def _read_index_url(raw: object) -> str:
@@ -61,47 +60,7 @@ def _read_index_url(raw: object) -> str:
     return str(text)
 
 
-def _read_grid_url(raw: object) -> str:
-    text = TEXT.read(raw)
-    scheme, colon, rest = text.partition(":")
-    if scheme == "folder" and not rest:
-        raise Unreadable("the folder is missing.", 'Write "folder:/path".')
-    if scheme in _REMOTE and not rest.removeprefix("//").strip("/"):
-        place, own = _REMOTE[scheme], f"{scheme}://"
-        remedy = f'Write "{own}{place}", "{own}{place}/directory" or "{own}{{bucket}}".'
-        raise Unreadable(f"the {place} is missing.", remedy)
-    if not colon or scheme not in ("folder", "memory", *_REMOTE) or (scheme == "memory" and rest):
-        remedy = 'Use "s3://bucket", "azure://container", "gcs://bucket" or "folder:/path".'
-        raise Unreadable(f'"{without_user(text)}" is not the address of a grid.', remedy)
-    if scheme in _REMOTE and "@" in rest.removeprefix("//").partition("/")[0]:
-        raise Unreadable("keys do not belong in the address, which is shown.", "Give them as settings of their own.")
-    return str(text)
-
-
-def _read_region(raw: object) -> str:
-    text = TEXT.read(raw)
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
-        raise Unreadable(f'"{text}" is not a region.', 'Use letters, digits and hyphens, as in "eu-central-1".')
-    return str(text)
-
-
-_REGION: Final = Kind("text", _read_region)
-_PLACE: Final = Kind("path", PATH.read, PATH.show)
 _INDEX_URL: Final = Kind("sqlite:FILE", _read_index_url)
-_GRID_URL: Final = Kind("s3://BUCKET/DIRECTORY, azure://CONTAINER, gcs://BUCKET or folder:PATH", _read_grid_url)
-
-
-def _read_provider(raw: object) -> str:
-    text = str(TEXT.read(raw))
-    if text and text not in PROVIDERS:
-        near = difflib.get_close_matches(text, PROVIDERS, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(PROVIDERS)}."
-        raise Unreadable(f'there is no provider "{text}".', hint)
-    return text
-
-
-_PROVIDER: Final = Kind("name of a provider", _read_provider)
-_STYLE: Final = choice("auto", "path", "virtual")
 
 
 class ServerSettings(Value, frozen=True):
@@ -129,7 +88,7 @@ class ServerSettings(Value, frozen=True):
             "anybody whom its policy lets read. Empty: no websites.",
         ),
     ] = ""
-    region: Annotated[str, Setting(_REGION, "The region that clients sign for and that buckets are in.")] = "us-east-1"
+    region: Annotated[str, Setting(REGION, "The region that clients sign for and that buckets are in.")] = "us-east-1"
     workers: Annotated[
         int,
         Setting(count(1, limits.WORKERS), "Processes that serve. More than one uses more than one core."),
@@ -138,6 +97,14 @@ class ServerSettings(Value, frozen=True):
         Path | None, Setting(PATH, "Certificate chain in PEM. With it and `tls_key` the endpoint speaks https.")
     ] = None
     tls_key: Annotated[Path | None, Setting(PATH, "The certificate's private key in PEM, without a passphrase.")] = None
+    customer_keys: Annotated[
+        str,
+        Setting(
+            choice("loopback", "always", "never"),
+            "When clients may send keys of their own (SSE-C) over plain http, where everybody on the way can read them; over https they "
+            "always may. `loopback`: when `listen` is a loopback address. `always` is for a server behind a proxy that speaks https.",
+        ),
+    ] = "loopback"
     connections: Annotated[
         int, Setting(count(1, 1_000_000), "Most client connections per worker; those above are told SlowDown.")
     ] = limits.CONNECTIONS
@@ -238,7 +205,7 @@ class ScrubSettings(Value, frozen=True):
 
 
 class SealingSettings(Value, frozen=True):
-    """What is sealed at rest, such as the secret keys of users."""
+    """What is sealed at rest: objects that clients or a policy want encrypted, and the secret keys of users."""
 
     master_key: Annotated[
         Secret,
@@ -248,144 +215,14 @@ class SealingSettings(Value, frozen=True):
             "open. Default: the file `master.key` under `data`, made at the first start. Keep a copy of it elsewhere.",
         ),
     ] = Secret("")
-
-
-class LifecycleSettings(Value, frozen=True):
-    """Objects, versions and uploads go when a bucket's lifecycle rules say so."""
-
-    day: Annotated[
-        float,
-        Setting(
-            SOME_TIME,
-            "How long a day of a lifecycle rule lasts. Anything but 24h is for tests; the dates that clients are told in "
-            "`x-amz-expiration` are always those of the calendar.",
-        ),
-    ] = float(limits.LIFECYCLE_DAY_S)
-
-
-class GridSettings(Value, frozen=True):
-    """A place that keeps objects. Without any, two folders `a` and `b` under `data`."""
-
-    name: Annotated[str, Setting(NAME, "How policies, status and metrics call it. Required.")] = ""
-    url: Annotated[
-        str,
-        Setting(
-            _GRID_URL,
-            "Where it is. `folder:PATH`: a relative path lies under `data`. `s3://BUCKET` or `s3://BUCKET/DIRECTORY`: each client's "
-            "bucket is a directory there. `s3://{bucket}`: each client's bucket is a bucket there; a name around it, as in "
-            "`s3://acme-{bucket}`, keeps it apart from others. `s3://BUCKET/DIRECTORY/{bucket}/` says where the directory is. "
-            "`azure://CONTAINER` and `gcs://BUCKET` are written the same way. Required.",
-        ),
-    ] = ""
-    deadline: Annotated[
-        float, Setting(SOME_TIME, "It is silent when a small operation, or the first byte, takes longer than this.")
-    ] = limits.GRID_DEADLINE_S
-    domain: Annotated[
-        tuple[str, ...],
-        Setting(
-            NAMES, "Failure-domain labels, such as a disk, a room or a provider: what fails as one has the same label."
-        ),
-    ] = ()
-    provider: Annotated[
-        str,
-        Setting(
-            _PROVIDER,
-            "`s3` only: whose S3 it is, a row of [GRIDS.md](GRIDS.md). Default: by the host of `endpoint`; `aws` without one, `other` "
-            "for unknown hosts.",
-        ),
-    ] = ""
-    endpoint: Annotated[
-        str,
-        Setting(URL, "`s3`, `azure`, `gcs`: the server's address. Default: the provider's own."),
-    ] = ""
-    region: Annotated[
-        str,
-        Setting(
-            _REGION,
-            "`s3` only: the region to sign for. Default: as in the endpoint's name, or what the provider always takes.",
-        ),
-    ] = ""
-    access_key: Annotated[
+    kms_keys: Annotated[
         Secret,
         Setting(
             SECRET,
-            "`s3` only: the access key: itself, `env:NAME` (a variable) or `file:PATH` (the file's content, read again when it changes). "
-            "Without keys and profile, provider `aws` takes them from where the AWS SDKs do: variables, the default profile, the "
-            "container's or the machine's role.",
+            "Keys for SSE-KMS, best as `file:PATH`: lines `NAME:KEY`, the key 32 random bytes in base64. Of several lines with one name the "
+            "first seals, all open. Without a key id the master key is taken, under the name `aws/s3`.",
         ),
     ] = Secret("")
-    secret_key: Annotated[Secret, Setting(SECRET, "`s3` only: its secret, written the same way.")] = Secret("")
-    session_token: Annotated[
-        Secret, Setting(SECRET, "`s3` only: the token that belongs to temporary keys, written the same way.")
-    ] = Secret("")
-    profile: Annotated[
-        str,
-        Setting(
-            TEXT, "`s3` only: take the keys from this profile of the AWS credentials file, read again when it changes."
-        ),
-    ] = ""
-    style: Annotated[
-        str,
-        Setting(
-            _STYLE,
-            "`s3` only: the bucket stands in the `path`, or in the host's name (`virtual`). `auto`: as the provider prefers; in the path "
-            "for addresses that are numbers.",
-        ),
-    ] = "auto"
-    tls_ca: Annotated[
-        Path | None, Setting(PATH, "`s3`, `azure`, `gcs`: certificates in PEM to trust beside those of the system.")
-    ] = None
-    proxy: Annotated[str, Setting(URL, "`s3`, `azure`, `gcs`: HTTP proxy to go through.")] = ""
-    create_buckets: Annotated[
-        bool | None,
-        Setting(
-            FLAG,
-            "`s3` only: create buckets there that are missing at their first use. Default: true when `{bucket}` is in the bucket's "
-            "place of `url`.",
-        ),
-    ] = None
-    home: Annotated[
-        str,
-        Setting(
-            TEXT,
-            "`s3`, `azure`, `gcs`, with `{bucket}` as the bucket: the bucket that has the grid's identity. Default: `url` with `holdfast` for `{bucket}`.",
-        ),
-    ] = ""
-
-    account: Annotated[str, Setting(TEXT, "`azure` only: the storage account's name. Required there.")] = ""
-    account_key: Annotated[
-        Secret,
-        Setting(
-            SECRET,
-            "`azure` only: a key of the account: itself, `env:NAME` or `file:PATH` (read again when it changes). Without key and token "
-            "the credentials are those of the environment: `AZURE_*` variables, workload or managed identity.",
-        ),
-    ] = Secret("")
-    sas_token: Annotated[
-        Secret,
-        Setting(
-            SECRET, "`azure` only: a shared access signature for the container instead of a key, written the same way."
-        ),
-    ] = Secret("")
-    service_account: Annotated[
-        Secret,
-        Setting(
-            SECRET,
-            "`gcs` only: the JSON of a service account's key, best as `file:PATH` (read again when it changes). Without it the credentials "
-            "are those of the environment: `GOOGLE_*` variables, or the machine's account.",
-        ),
-    ] = Secret("")
-
-    @property
-    def scheme(self) -> str:
-        return self.url.partition(":")[0]
-
-    def folder(self, data: Path) -> Path | None:
-        """The directory of a folder grid; None for others."""
-        if self.scheme != "folder":
-            return None
-        text = self.url.removeprefix("folder:").removeprefix("//")
-        return Path(os.path.abspath(data / Path(text).expanduser()))
 
 
 class PolicySettings(Value, frozen=True):
@@ -409,6 +246,14 @@ class PolicySettings(Value, frozen=True):
             "When fewer than `ack` grids can be reached: `accept` acknowledges from the spool and pays later, `refuse` answers 503.",
         ),
     ] = "accept"
+    encrypt: Annotated[
+        bool,
+        Setting(
+            FLAG,
+            "Seal every new object with the master key (SSE-S3), also when its client and its bucket say nothing of encryption. Objects "
+            "that are there already stay as they are.",
+        ),
+    ] = False
 
 
 class BucketSettings(Value, frozen=True):
@@ -463,6 +308,15 @@ class Settings(Value, frozen=True):
     @property
     def credentials_path(self) -> Path:
         return self.data / "credentials.toml"
+
+    @property
+    def customer_keys(self) -> bool:
+        """Whether clients may send keys of their own. On loopback nobody is on the way."""
+        if self.server.tls_cert is not None:
+            return True
+        return self.server.customer_keys == "always" or (
+            self.server.customer_keys == "loopback" and self.server.listen.loopback
+        )
 
     @property
     def master_key_path(self) -> Path:

@@ -58,14 +58,14 @@ def blocks_of(version: Version, layout: Layout | None, span: Span) -> list[Block
 
 
 def part_span(layout: Layout | None, version: Version, number: int) -> Span | None:
-    """The bytes of part `number`; None when there is no such part. Not multipart: part 1 is the whole."""
+    """The bytes of part `number`, as clients know them; None when there is no such part. Not multipart: part 1 is the whole."""
     if layout is None or not layout.multipart:
-        return Span(0, version.size) if number == 1 else None
+        return Span(0, version.plain_size) if number == 1 else None
     start = 0
     for part in layout.parts:
         if part.number == number:
-            return Span(start, start + part.size)
-        start += part.size
+            return Span(start, start + part.plain_size)
+        start += part.plain_size
     return None
 
 

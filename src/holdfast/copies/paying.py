@@ -191,7 +191,9 @@ async def _bring(
             return etag, "confirmed"
     if staged is not None:
         return await _publish(seat, await staged()), "copied"
-    label = Label(version.seq, version.etag, version.modified_ms, version.facts.system, version.facts.user)
+    # The etag of what is sealed may be a digest of its plaintext, which a provider has no business to know.
+    known = version.etag if version.facts.seal is None else ""
+    label = Label(version.seq, known, version.modified_ms, version.facts.system, version.facts.user)
     if not here and (etag := await _moved(site, seat, debt, version, place, label)):
         return etag, "moved there"
     # Those that hold it first; then those that may have parts of it, and the one that is owed it may, too.

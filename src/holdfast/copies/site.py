@@ -20,6 +20,7 @@ from holdfast.health.window import Window
 from holdfast.index.interface import Index, Usage
 from holdfast.limits import HEDGE_BURST, HEDGE_SHARE, REST_MAX_S, WAITING_AGE_S
 from holdfast.model import GridState, Redundancy, Value, from_json, to_json
+from holdfast.sealing.vault import Vault
 from holdfast.spool.spool import Spool
 from holdfast.wrappers.breaker import Breakers
 
@@ -34,6 +35,7 @@ class PolicyTerms(Value, frozen=True):
     grids: tuple[str, ...]
     ack: int
     accept_outage: bool
+    encrypt: bool = False
 
 
 class Seat:
@@ -123,6 +125,7 @@ class Site:
         keep_inline_bytes: int,
         cache: Cache | None = None,
         webhooks: Collection[str] = (),
+        vault: Vault | None = None,
     ) -> None:
         self.index = index
         self.spool = spool
@@ -137,6 +140,8 @@ class Site:
         """Blocks that were fetched from grids; None when none are kept."""
         self.webhooks = frozenset(webhooks)
         """Names of those that the operator configured: events go nowhere else."""
+        self.vault = vault
+        """Keys of sealed objects, for `store` alone: whoever moves copies moves ciphertext."""
         self.hedges = Budget(share=HEDGE_SHARE, burst=HEDGE_BURST)
         """Second reads that slowness may cost in this process."""
         self.aligned = False
@@ -180,7 +185,7 @@ class Site:
         if known is None:
             terms = self._terms[name]
             numbers = tuple(self.seats[grid].number for grid in terms.grids)
-            known = Redundancy(name, numbers, terms.ack, terms.accept_outage)
+            known = Redundancy(name, numbers, terms.ack, terms.accept_outage, terms.encrypt)
             self._redundancies[name] = known
         return known
 

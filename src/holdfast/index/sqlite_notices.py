@@ -91,8 +91,8 @@ def read_before(connection: apsw.Connection, before_ms: int, limit: int) -> tupl
 def read_sums(connection: apsw.Connection) -> tuple[NoticeSums, ...]:
     """One row for each webhook that was ever told anything."""
     rows: list[tuple[Any, ...]] = connection.execute(
-        "SELECT name, waiting, dropped, coalesce((SELECT since_ms FROM notice WHERE webhook = name"
-        " ORDER BY number LIMIT 1), 0) FROM webhook ORDER BY name"
+        "SELECT name, waiting, dropped, CASE WHEN waiting THEN (SELECT since_ms FROM notice WHERE webhook = name"
+        " ORDER BY number LIMIT 1) ELSE 0 END FROM webhook ORDER BY name"
     ).fetchall()
     return tuple([NoticeSums(*row) for row in rows])
 

@@ -13,7 +13,7 @@ from typing import Final
 from holdfast.copies.site import Site
 from holdfast.errors import S3Error
 from holdfast.events import Expired
-from holdfast.limits import LIFECYCLE_BATCH, LIFECYCLE_ROUNDS, LIFECYCLE_SLICE
+from holdfast.limits import LIFECYCLE_BATCH, LIFECYCLE_PAUSE_S, LIFECYCLE_ROUNDS, LIFECYCLE_SLICE
 from holdfast.model import Bucket, DecodeError, Value, Version, from_json, to_json
 from holdfast.s3 import DeleteAsk
 from holdfast.s3.expiry import abort_due, current_due, marker_due, noncurrent_due, prefixes
@@ -91,7 +91,7 @@ class Lifecycle:
                 raise
             cursor = _next_bucket(cursor)
         await index.note(_CURSOR, to_json(cursor).decode())
-        return 0.0
+        return LIFECYCLE_PAUSE_S if self._site.pressure() else 0.0
 
     async def close(self) -> None:
         """Nothing outlives a step."""

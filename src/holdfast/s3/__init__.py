@@ -24,6 +24,7 @@ from holdfast.model import (
     Version,
     WriteCondition,
 )
+from holdfast.s3.encryption import CustomerKey, SealAsk, Sealed
 from holdfast.s3.lifecycle import Due
 from holdfast.s3.listings import ListObjects as ListObjects
 from holdfast.s3.listings import ListVersions as ListVersions
@@ -143,6 +144,7 @@ class PutObject(Value, frozen=True):
     condition: WriteCondition = ALWAYS
     marks: Marks = UNMARKED
     form: bool = False  # PostObject
+    seal: SealAsk | None = None
 
 
 class ObjectPut(Value, frozen=True):
@@ -152,6 +154,7 @@ class ObjectPut(Value, frozen=True):
     version_id: str = ""
     """Empty in a bucket that never kept versions; so in the other results, too."""
     expiry: Due | None = None
+    sealed: Sealed | None = None
 
 
 class GetObject(Value, frozen=True):
@@ -167,6 +170,7 @@ class GetObject(Value, frozen=True):
     checksum_mode: bool = False
     overrides: dict[str, str] = {}
     """response-* query parameters: lower-case header name to value."""
+    customer: CustomerKey | None = None
 
 
 class ObjectGot:
@@ -263,6 +267,7 @@ class CopySource(Value, frozen=True):
     key: str
     version_id: str = ""
     conditions: ReadConditions = ReadConditions()
+    customer: CustomerKey | None = None
 
 
 class CopyObject(Value, frozen=True):
@@ -277,6 +282,7 @@ class CopyObject(Value, frozen=True):
     marks: Marks = UNMARKED
     replace_tags: bool = False
     """x-amz-tagging-directive: REPLACE takes the tags of `marks`, COPY takes the source's."""
+    seal: SealAsk | None = None
 
 
 class ObjectCopied(Value, frozen=True):
@@ -286,6 +292,7 @@ class ObjectCopied(Value, frozen=True):
     version_id: str = ""
     source_version_id: str = ""
     expiry: Due | None = None
+    sealed: Sealed | None = None
 
 
 class GetObjectAttributes(Value, frozen=True):
@@ -296,6 +303,7 @@ class GetObjectAttributes(Value, frozen=True):
     max_parts: int = 1000
     part_marker: int = 0
     version_id: str = ""
+    customer: CustomerKey | None = None
 
 
 class ObjectAttributes(Value, frozen=True):
@@ -319,6 +327,7 @@ class CreateMultipartUpload(Value, frozen=True):
     algorithm: Algorithm | None = None
     kind: ChecksumType | None = None
     marks: Marks = UNMARKED
+    seal: SealAsk | None = None
 
 
 class UploadCreated(Value, frozen=True):
@@ -329,6 +338,7 @@ class UploadCreated(Value, frozen=True):
     kind: ChecksumType | None
     abort: Due | None = None
     """When a lifecycle rule aborts it."""
+    sealed: Sealed | None = None
 
 
 class UploadPart(Value, frozen=True):
@@ -337,11 +347,13 @@ class UploadPart(Value, frozen=True):
     upload_id: str
     number: int
     expected: Expected = Expected()
+    customer: CustomerKey | None = None
 
 
 class PartUploaded(Value, frozen=True):
     etag: str
     checksum: Checksum | None
+    sealed: Sealed | None = None
 
 
 class UploadPartCopy(Value, frozen=True):
@@ -352,12 +364,14 @@ class UploadPartCopy(Value, frozen=True):
     source: CopySource
     span: Span | None = None
     """x-amz-copy-source-range; must lie within the source."""
+    customer: CustomerKey | None = None
 
 
 class PartCopied(Value, frozen=True):
     etag: str
     modified_ms: int
     checksum: Checksum | None
+    sealed: Sealed | None = None
 
 
 class PartAsk(Value, frozen=True):
@@ -390,6 +404,7 @@ class UploadCompleted(Value, frozen=True):
     checksum: Checksum | None
     version_id: str = ""
     expiry: Due | None = None
+    sealed: Sealed | None = None
 
 
 class AbortMultipartUpload(Value, frozen=True):

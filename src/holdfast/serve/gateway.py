@@ -44,6 +44,7 @@ from holdfast.wire.browser.policy import check_form, read_policy
 from holdfast.wire.browser.signed import authenticate_upload
 from holdfast.wire.browser.website import error_page
 from holdfast.wire.operations import BodyKind, Operation, route
+from holdfast.wire.parse_sealing import brings_key, insecure
 from holdfast.wire.render import XML_TYPE, Reply, render, render_error, render_object
 from holdfast.wire.request import Request, parse_request
 from holdfast.wire.sigv4 import ANYBODY, Payload, Signed, authenticate
@@ -140,7 +141,8 @@ class Gateway:
     """Serves exchanges from a store.
 
     `store` has the methods of METHODS. `guard` knows who there is and decides what they may do. `domain` is that of
-    virtual-host style, `website_domain` that of static websites, or empty. `secure` says that clients come by TLS.
+    virtual-host style, `website_domain` that of static websites, or empty. `secure` says that clients come by TLS,
+    `customer_keys` that they may bring keys of SSE-C.
     """
 
     def __init__(
@@ -153,12 +155,14 @@ class Gateway:
         clock: Clock,
         teller: Teller,
         secure: bool = False,
+        customer_keys: bool = True,
         patience_s: float = PATIENCE_S,
         website_domain: str = "",
     ) -> None:
         self._website_domain = website_domain
         self._patience_s = patience_s
         self._secure = secure
+        self._customer_keys = customer_keys
         self._methods: dict[type, Method] = {kind: getattr(store, name) for kind, name in METHODS.items()}
         self._guard = guard
         self._judge = Judge(guard, region=region, secure=secure, clock=clock)
@@ -211,6 +215,7 @@ class Gateway:
                 raise Denied("nobody signed it") from unknown
             raise
         signed = ANYBODY if operation.unsigned else self._authenticate(call, request)
+        self._check_key(request)
         if operation.body is BodyKind.FORM:
             await self._post(exchange, call, request, operation)
             return
@@ -236,6 +241,11 @@ class Gateway:
         call.access_key = signed.access_key
         return signed
 
+    def _check_key(self, request: Request) -> None:
+        """Raises InvalidRequest when the client brings a key of its own where others could read it."""
+        if not self._customer_keys and brings_key(request):
+            raise insecure()
+
     async def _shared(self, request: Request) -> list[tuple[str, str]]:
         """The headers that tell a browser whether its page may see the reply, whatever that will be."""
         ask = actual(request)
@@ -250,8 +260,6 @@ class Gateway:
         """PostObject: who sends it, and what it asks for, is in the form."""
         assert operation.parse is not None
         if not is_form(request.headers.get("content-type", "")):
-            if not self._authenticate(call, request).access_key:
-                raise Denied("nobody signed it")
             condition = {"Condition": "Bucket POST must be of the enclosure-type multipart/form-data"}
             raise S3Error("PreconditionFailed", fields=condition)
         form = await read_form(exchange, request)
@@ -271,6 +279,7 @@ class Gateway:
             check_form(policy, {**fields, "key": key}, bucket=request.bucket, now_ms=now_ms)
             form.hold_to(policy.least_bytes, policy.most_bytes)
         meant = put_request(request, fields, key)
+        self._check_key(meant)
         ask, _ = await self._allowed(exchange, call, meant, operation, signed)
         ask = with_tags(ask, fields)
         put = await self._methods[type(ask)](replace(ask, form=True), form)

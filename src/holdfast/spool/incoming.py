@@ -1,7 +1,8 @@
 """One arriving body: written to its file and digested at the same time, off the event loop.
 
 Answers for: MD5, the requested checksums, one CRC-32C per block, the size, and that the file is durable when
-`finish` returned. It never looks at what the digests should be. Invariant: pieces are written and
+`finish` returned. A body that is sealed lies in the file as ciphertext: its blocks and its size are those of the ciphertext, the
+other digests those of what came. It never looks at what the digests should be. Invariant: pieces are written and
 digested in the order in which they were given, each exactly once.
 """
 
@@ -18,6 +19,7 @@ from holdfast.digests import Digest, crc32c, digest
 from holdfast.folders import flush_folder
 from holdfast.limits import BLOCK_BYTES, SPOOL_FLUSH_BYTES
 from holdfast.model import Algorithm
+from holdfast.sealing.frames import Sealer, sealed_so_far, stored_size
 
 if TYPE_CHECKING:
     from holdfast.spool.spool import Spool
@@ -33,6 +35,11 @@ class Incoming:
     def __init__(self, identifier: str, path: Path, spool: "Spool", announced_bytes: int) -> None:
         self.identifier = identifier
         self.size = 0
+        """Bytes of the file."""
+        self.plain = 0
+        """Bytes that came."""
+        self._sealer: Sealer | None = None
+        self._header_bytes = 0
         self._announced = announced_bytes
         spool.arriving(announced_bytes)
         self._path = path
@@ -58,19 +65,21 @@ class Incoming:
         self._digests = {algorithm: digest(algorithm) for algorithm in algorithms}
         self._sha256 = hashlib.sha256() if payload_sha256 else None
 
+    def seal(self, sealer: Sealer, header_bytes: int) -> None:
+        """Keep what comes sealed, as one stretch with a header of this size."""
+        self._sealer = sealer
+        self._header_bytes = header_bytes
+
     async def add(self, pieces: list[bytes], size_bytes: int) -> None:
         """Begin to write and digest these pieces (`size_bytes` in all), once those before are done.
 
         Returns while the work goes on, so that the next pieces can arrive meanwhile. Raises OSError.
         """
         await self._wait()
-        self.size += size_bytes
-        self._spool.arrived(size_bytes)
-        if self.size > self._announced:
-            self._spool.arriving(self.size - self._announced)
-            self._announced = self.size
+        self.plain += size_bytes
+        self._grow(self.plain if self._sealer is None else sealed_so_far(self.plain, self._header_bytes))
         crew = self._spool.crew
-        self._pending = (crew.submit(self._write, pieces),)
+        self._pending = (crew.submit(self._write if self._sealer is None else self._seal, pieces),)
         self._pending = (*self._pending, crew.submit(self._hash, pieces))
         for future in self._pending:
             future.add_done_callback(partial(self._progress, self._pending, self.size))
@@ -83,6 +92,11 @@ class Incoming:
     async def finish(self) -> None:
         """Wait for all of it and make the file durable. Raises OSError."""
         await self._wait()
+        if self._sealer is not None:
+            self._grow(stored_size(self.plain, self._header_bytes))
+            self._pending = (self._spool.crew.submit(self._seal_last, self._sealer),)
+            await self._wait()
+            self._turn(self.size)
         await self._wait_flush()
         self._pending = (self._spool.crew.submit(self._sync),)
         await self._wait()
@@ -98,6 +112,14 @@ class Incoming:
         """The CRC-32C of a block that has come."""
         start = 4 * block
         return int.from_bytes(self._blocks[start : start + 4], "little") if start < len(self._blocks) else self._crc
+
+    def _grow(self, size_bytes: int) -> None:
+        """The file gets so large now."""
+        self._spool.arrived(size_bytes - self.size)
+        self.size = size_bytes
+        if size_bytes > self._announced:
+            self._spool.arriving(size_bytes - self._announced)
+            self._announced = size_bytes
 
     def _progress(self, work: "tuple[asyncio.Future[None], ...]", size_bytes: int, _: "asyncio.Future[None]") -> None:
         if all(future.done() and not future.cancelled() and future.exception() is None for future in work):
@@ -178,6 +200,17 @@ class Incoming:
         if self._descriptor >= 0:
             os.fdatasync(self._descriptor)
 
+    def _seal(self, pieces: list[bytes]) -> None:
+        assert self._sealer is not None
+        self._keep(self._sealer.add(pieces))
+
+    def _seal_last(self, sealer: Sealer) -> None:
+        self._keep(sealer.finish())
+
+    def _keep(self, frames: bytes) -> None:
+        self._write([frames] if frames else [])
+        self._block(frames)
+
     def _hash(self, pieces: list[bytes]) -> None:
         for piece in pieces:
             self._md5.update(piece)
@@ -185,7 +218,8 @@ class Incoming:
                 self._sha256.update(piece)
             for running in self._digests.values():
                 running.update(piece)
-            self._block(piece)
+            if self._sealer is None:
+                self._block(piece)
 
     def _block(self, piece: bytes) -> None:
         at = 0

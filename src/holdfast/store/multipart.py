@@ -14,7 +14,7 @@ from holdfast.digests import combine, composite
 from holdfast.errors import S3Error
 from holdfast.index.interface import NewVersion, SpoolFile
 from holdfast.limits import LIST_PAGE, OBJECT_BYTES, PART_BYTES_MIN, PART_NUMBER_MAX
-from holdfast.model import Algorithm, Checksum, ChecksumType, Layout, Part, Span, replace
+from holdfast.model import Algorithm, Checksum, ChecksumType, Layout, Part, Place, Span, replace
 from holdfast.s3 import (
     AbortMultipartUpload,
     Body,
@@ -33,6 +33,7 @@ from holdfast.s3 import (
     UploadPart,
     UploadPartCopy,
 )
+from holdfast.s3.encryption import sealed
 from holdfast.s3.expiry import abort_of, expiry_of
 from holdfast.s3.notices import CREATED_UPLOAD, notices_of
 from holdfast.s3.sharing import ENFORCED, ownership_of
@@ -40,47 +41,61 @@ from holdfast.s3.versioning import NULL
 from holdfast.store.copying import copy_source, receive_copy
 from holdfast.store.locks import marks_with_default
 from holdfast.store.receive import Received, receive
+from holdfast.store.seals import begin_seal, part_sealing, wanted
 from holdfast.store.sharing import names_of
 from holdfast.store.write import acknowledge_again, check_outage, commit
 
 
 async def create_upload(site: Site, ask: CreateMultipartUpload) -> UploadCreated:
-    """Begin an upload."""
+    """Begin an upload. If it is to be sealed, all its parts are under one data key."""
+    policy = site.redundancy(ask.bucket)
+    check_holdable(site, policy, bucket=ask.bucket, key=ask.key, facts=ask.facts)
     bucket = await site.index.bucket(ask.bucket)
-    check_holdable(site, site.redundancy(ask.bucket), bucket=ask.bucket, key=ask.key, facts=ask.facts)
+    facts, told = ask.facts, None
+    seal = wanted(bucket, policy, ask.seal)
+    if seal is not None:
+        facts = replace(facts, seal=(await begin_seal(site, Place(ask.bucket, ask.key), seal))[0])
+        told = sealed(facts.seal, seal.customer)
     upload_id, now_ms = site.clock.token(24).hex(), site.clock.now_ms()
     marks = marks_with_default(bucket, ask.marks, now_ms)
-    upload = Upload(ask.bucket, ask.key, upload_id, now_ms, ask.facts, ask.algorithm, ask.kind, marks)
+    upload = Upload(ask.bucket, ask.key, upload_id, now_ms, facts, ask.algorithm, ask.kind, marks)
     await site.index.create_upload(upload)
     abort = abort_of(bucket, ask.key, upload.initiated_ms)
-    return UploadCreated(ask.bucket, ask.key, upload_id, ask.algorithm, ask.kind, abort)
+    return UploadCreated(ask.bucket, ask.key, upload_id, ask.algorithm, ask.kind, abort, told)
 
 
 async def upload_part(site: Site, ask: UploadPart, body: Body) -> PartUploaded:
     """Store one part."""
     upload = await site.index.upload(ask.bucket, ask.key, ask.upload_id)
     check_outage(site, ask.bucket)
-    received = await receive(site, body, _expected(upload, ask.expected), inline=False)
+    expected = _expected(upload, ask.expected)
+    sealing = None
+    if upload.facts.seal is not None or ask.customer is not None:
+        place = Place(ask.bucket, ask.key)
+        sealing = await part_sealing(site, place, upload.facts.seal, ask.customer, ask.number)
+    received = await receive(site, body, expected, inline=False, sealing=sealing)
     await _commit_part(site, ask.bucket, ask.key, ask.upload_id, ask.number, received)
-    return PartUploaded(received.md5, received.checksum)
+    return PartUploaded(received.etag, received.checksum, sealed(received.seal, ask.customer))
 
 
 async def upload_part_copy(site: Site, ask: UploadPartCopy) -> PartCopied:
     """Store a span of a stored object as one part."""
     upload = await site.index.upload(ask.bucket, ask.key, ask.upload_id)
     check_outage(site, ask.bucket)
-    version = await copy_source(site, ask.source)
-    span = ask.span or Span(0, version.size)
-    if span.end > version.size:
+    found = await copy_source(site, ask.source)
+    size = found[0].plain_size
+    span = ask.span or Span(0, size)
+    if span.end > size:
         raise S3Error(
             "InvalidArgument",
-            f"Range specified is not valid for source object of size: {version.size}",
+            f"Range specified is not valid for source object of size: {size}",
             fields={"ArgumentName": "x-amz-copy-source-range", "ArgumentValue": f"bytes={span.start}-{span.end - 1}"},
         )
     expected = _expected(upload, Expected())
-    received = await receive_copy(site, ask.source, version, span, expected, inline=False)
+    sealing = await part_sealing(site, Place(ask.bucket, ask.key), upload.facts.seal, ask.customer, ask.number)
+    received = await receive_copy(site, ask.source, found, span, expected, inline=False, sealing=sealing)
     modified_ms = await _commit_part(site, ask.bucket, ask.key, ask.upload_id, ask.number, received)
-    return PartCopied(received.md5, modified_ms, received.checksum)
+    return PartCopied(received.etag, modified_ms, received.checksum, sealed(received.seal, ask.customer))
 
 
 def _expected(upload: Upload, expected: Expected) -> Expected:
@@ -117,26 +132,28 @@ async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCom
         return await _completed_before(site, ask, missing)
     policy = check_outage(site, ask.bucket)
     parts = _chosen(ask.parts, await _stored_parts(site, ask), upload)
-    size = sum(part.size for part in parts)
+    kept = sum(part.size for part in parts)
+    size = sum(part.plain_size for part in parts)
     if ask.object_size is not None and ask.object_size != size:
         raise S3Error(
             "InvalidRequest",
             f"The provided 'x-amz-mp-object-size' header value {ask.object_size} does not match what was computed: {size}",
         )
-    check_holdable(site, policy, bucket=ask.bucket, key=ask.key, size=size)
+    check_holdable(site, policy, bucket=ask.bucket, key=ask.key, size=kept)
     if size > OBJECT_BYTES:
         raise S3Error("EntityTooLarge", fields={"ProposedSize": str(size), "MaxSizeAllowed": str(OBJECT_BYTES)})
     md5 = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in parts), usedforsecurity=False)
     etag = f"{md5.hexdigest()}-{len(parts)}"
     checksum = _checksum(ask, upload, parts)
     bucket, now_ms = await site.index.bucket(ask.bucket), site.clock.now_ms()
+    seal = None if upload.facts.seal is None else replace(upload.facts.seal, size=size)
     version = NewVersion(
         ask.bucket,
         ask.key,
-        size,
+        kept,
         etag,
         now_ms,
-        replace(upload.facts, checksum=checksum, upload_id=ask.upload_id),
+        replace(upload.facts, checksum=checksum, upload_id=ask.upload_id, seal=seal),
         (),
         layout=Layout(parts, multipart=True),
         spool=tuple(SpoolFile(part.spool, part.size) for part in parts),
@@ -149,7 +166,7 @@ async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCom
     except S3Error as missing:
         return await _completed_before(site, ask, missing)
     expiry = expiry_of(bucket, ask.key, size, upload.marks.tags, now_ms)
-    return UploadCompleted(ask.bucket, ask.key, etag, checksum, written.version_id, expiry)
+    return UploadCompleted(ask.bucket, ask.key, etag, checksum, written.version_id, expiry, sealed(seal))
 
 
 async def _completed_before(site: Site, ask: CompleteMultipartUpload, missing: S3Error) -> UploadCompleted:
@@ -158,7 +175,9 @@ async def _completed_before(site: Site, ask: CompleteMultipartUpload, missing: S
         if version is not None and version.facts.upload_id == ask.upload_id:
             await acknowledge_again(site, ask.bucket, ask.key, version)
             version_id = version.version_id if version.version_id != NULL else ""
-            return UploadCompleted(ask.bucket, ask.key, version.etag, version.facts.checksum, version_id)
+            told = sealed(version.facts.seal)
+            checksum = version.facts.checksum
+            return UploadCompleted(ask.bucket, ask.key, version.etag, checksum, version_id, sealed=told)
     raise missing
 
 
@@ -183,11 +202,11 @@ def _chosen(asks: Sequence[PartAsk], stored: dict[int, Part], upload: Upload) ->
             )
         chosen.append(part)
     for part in chosen[:-1]:
-        if part.size < PART_BYTES_MIN:
+        if part.plain_size < PART_BYTES_MIN:
             raise S3Error(
                 "EntityTooSmall",
                 fields={
-                    "ProposedSize": str(part.size),
+                    "ProposedSize": str(part.plain_size),
                     "MinSizeAllowed": str(PART_BYTES_MIN),
                     "PartNumber": str(part.number),
                     "ETag": part.etag,
@@ -219,7 +238,7 @@ def _checksum(ask: CompleteMultipartUpload, upload: Upload, parts: Sequence[Part
     kind = upload.kind or ask.kind or _default_kind(algorithm)
     texts = [value.value for value in values if value is not None]
     if kind is ChecksumType.FULL_OBJECT:
-        value = combine(algorithm, [(text, part.size) for text, part in zip(texts, parts, strict=True)])
+        value = combine(algorithm, [(text, part.plain_size) for text, part in zip(texts, parts, strict=True)])
     else:
         value = composite(algorithm, texts)
     computed = Checksum(algorithm, value, kind)

@@ -16,12 +16,14 @@ from holdfast.digests import crc32c
 from holdfast.errors import S3Error
 from holdfast.health.breaker import State
 from holdfast.health.standing import Standing
-from holdfast.limits import LIST_PAGE, READ_AGAIN
+from holdfast.limits import INLINE_BYTES, LIST_PAGE, READ_AGAIN
 from holdfast.model import Checksum, Layout, Place, Span, Version
 from holdfast.s3 import GetObject, GetObjectAttributes, ObjectAttributes, ObjectGot
 from holdfast.s3.expiry import expiry_of
 from holdfast.s3.versioning import RESERVED, is_reserved, is_version_id, versioning_of
+from holdfast.sealing.frames import Damaged
 from holdfast.store.plan import check_read, order_copies, resolve_range
+from holdfast.store.seals import key_of, opener_of
 
 _NOBODY: Final = Standing(State.OPEN, 0.0)
 """A grid that is no longer configured."""
@@ -85,27 +87,27 @@ async def get_object(site: Site, ask: GetObject) -> ObjectGot:
 
 
 async def _serve(site: Site, ask: GetObject, version: Version) -> ObjectGot:
+    key = None
+    if version.facts.seal is not None or ask.customer is not None:
+        key = await key_of(site, Place(ask.bucket, ask.key), version, ask.customer)
     check_read(ask.conditions, version)
+    size = version.size if key is None else version.plain_size
     if ask.part_number is None and ask.range is None:
-        if version.inline is not None and not ask.head and crc32c(version.inline) == version.crc:
-            return ObjectGot(version, Span(0, version.size), data=version.inline)
-        if ask.head or not version.size:
-            return ObjectGot(version, Span(0, version.size), data=b"")
+        if version.inline is not None and not ask.head and key is None and crc32c(version.inline) == version.crc:
+            return ObjectGot(version, Span(0, size), data=version.inline)
+        if ask.head or not size:
+            return ObjectGot(version, Span(0, size), data=b"")
     layout = await layout_of(site, version)
     parts, part_checksum = 0, None
     if ask.part_number is not None:
         span, parts, part_checksum = _part(layout, version, ask.part_number)
     else:
-        span = resolve_range(ask.range, version.size)
-    if ask.head:
+        span = resolve_range(ask.range, size)
+    if ask.head or not span.size:
         return ObjectGot(version, span, data=b"", parts=parts, part_checksum=part_checksum)
-    place = Place(ask.bucket, version.home or ask.key)
-    blocks = blocks_of(version, layout, span)
-    if not blocks:
-        return ObjectGot(version, span, data=b"", parts=parts, part_checksum=part_checksum)
-    stream = read_span(site, place, version, blocks, span)
+    stream = read_plain(site, Place(ask.bucket, version.home or ask.key), version, layout, span, key)
     first = await anext(stream)
-    if len(blocks) == 1:
+    if len(first) == span.size:
         await stream.aclose()
         return ObjectGot(version, span, data=first, parts=parts, part_checksum=part_checksum)
     return ObjectGot(version, span, stream=_chain(first, stream), parts=parts, part_checksum=part_checksum)
@@ -121,10 +123,39 @@ async def layout_of(site: Site, version: Version) -> Layout | None:
     return layout
 
 
+def read_plain(
+    site: Site, place: Place, version: Version, layout: Layout | None, span: Span, key: bytes | None
+) -> AsyncGenerator[bytes, None]:
+    """The bytes of a span as clients know them; `key` is the data key of a version that is sealed. Raises what `read_span` raises."""
+    if key is not None and span.size:
+        return _open_span(site, place, version, layout, span, key)
+    return read_span(site, place, version, blocks_of(version, layout, span), span)
+
+
+async def _open_span(
+    site: Site, place: Place, version: Version, layout: Layout | None, span: Span, key: bytes
+) -> AsyncGenerator[bytes, None]:
+    """Of a sealed version no more is read than the frames that the span touches."""
+    opener = opener_of(version, layout, key, span)
+    blocks = blocks_of(version, layout, opener.stored)
+    try:
+        async with aclosing(read_span(site, place, version, blocks, opener.stored)) as pieces:
+            async for piece in pieces:
+                small = len(piece) <= INLINE_BYTES
+                plain = opener.add(piece) if small else await site.spool.crew.do(opener.add, piece)
+                if plain:
+                    yield plain
+        opener.finish()
+    except Damaged as trouble:
+        # Its checksums are right, so no other copy would be another one.
+        detail = f"{place.bucket}/{place.key}: it is not what was sealed: {trouble}"
+        raise S3Error("InternalError", "The object cannot be decrypted.", detail=detail) from trouble
+
+
 async def read_span(
     site: Site, place: Place, version: Version, blocks: Sequence[Block], span: Span
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes of a span, verified. Raises S3Error ServiceUnavailable when no source can give them (never NoSuchKey)."""
+    """The bytes of a span as they are kept, verified. Raises S3Error ServiceUnavailable when no source can give them (never NoSuchKey)."""
     try:
         position = 0
         order = route(site, place.bucket, version, blocks[0].size if blocks else 0)
@@ -175,6 +206,8 @@ async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterat
 async def get_object_attributes(site: Site, ask: GetObjectAttributes) -> ObjectAttributes:
     """What GetObjectAttributes asks for, with a page of the parts."""
     version = await current(site, ask.bucket, ask.key, ask.version_id)
+    if version.facts.seal is not None or ask.customer is not None:
+        await key_of(site, Place(ask.bucket, ask.key), version, ask.customer)
     layout = await layout_of(site, version)
     multipart = layout is not None and layout.multipart
     parts = layout.parts if layout is not None and multipart else ()

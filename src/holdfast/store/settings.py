@@ -12,12 +12,14 @@ from holdfast.errors import S3Error
 from holdfast.model import Bucket, pack
 from holdfast.s3 import Done
 from holdfast.s3.cors import Cors, Preflight, Shared, share
+from holdfast.s3.encryption import BY_POLICY
 from holdfast.s3.logging import Logging
 from holdfast.s3.notices import notices_of_test, webhook_of
 from holdfast.s3.notification import Notice, Notification
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut, setting
 from holdfast.s3.sharing import OwnershipControls
 from holdfast.store.locks import check_lock, check_versioning
+from holdfast.store.seals import ENCRYPTION
 
 Rule = Callable[[Site, Bucket, Any], Awaitable[None]]
 """Raises S3Error when this value (None: its deletion) may not be set."""
@@ -25,10 +27,13 @@ Rule = Callable[[Site, Bucket, Any], Awaitable[None]]
 
 async def _check_logging(site: Site, bucket: Bucket, value: Logging) -> None:
     if value.target:
+        refused = S3Error("InvalidTargetBucketForLogging", fields={"TargetBucket": value.target})
         try:
-            await site.index.bucket(value.target)
+            target = await site.index.bucket(value.target)
         except S3Error as missing:
-            raise S3Error("InvalidTargetBucketForLogging", fields={"TargetBucket": value.target}) from missing
+            raise refused from missing
+        if target.owner != bucket.owner:
+            raise refused
 
 
 async def _check_notification(site: Site, bucket: Bucket, value: Notification) -> None:
@@ -54,7 +59,10 @@ LEFT: Mapping[str, Any] = {"ownershipControls": OwnershipControls("")}
 async def get_setting(site: Site, ask: GetSetting) -> SettingGot:
     """The packed value of a setting. Raises NoSuchBucket."""
     bucket = await site.index.bucket(ask.bucket)
-    return SettingGot(ask.bucket, ask.name, bucket.settings.get(ask.name))
+    data = bucket.settings.get(ask.name)
+    if data is None and ask.name == ENCRYPTION and site.redundancy(ask.bucket).encrypt:
+        data = pack(BY_POLICY)
+    return SettingGot(ask.bucket, ask.name, data)
 
 
 async def put_setting(site: Site, ask: PutSetting) -> SettingPut:

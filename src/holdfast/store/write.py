@@ -10,24 +10,29 @@ from holdfast.copies.site import Site
 from holdfast.errors import S3Error
 from holdfast.index.interface import Debt, Delay, NewVersion, Written
 from holdfast.limits import LEASE_S
-from holdfast.model import UNMARKED, Bucket, Facts, Layout, Marks, Redundancy, Version, WriteCondition, replace
+from holdfast.model import UNMARKED, Bucket, Facts, Layout, Marks, Place, Redundancy, Version, WriteCondition, replace
 from holdfast.s3 import Body, ObjectPut, PutObject
+from holdfast.s3.encryption import sealed
 from holdfast.s3.expiry import expiry_of
 from holdfast.s3.notices import CREATED_POST, CREATED_PUT, notices_of
 from holdfast.store.acknowledge import Acknowledgement, candidates_of, outage
 from holdfast.store.ahead import Ahead, staging_ahead
 from holdfast.store.locks import marks_with_default
 from holdfast.store.receive import Received, receive
+from holdfast.store.seals import begin_sealing, wanted
 
 
 async def put_object(site: Site, ask: PutObject, body: Body) -> ObjectPut:
     """Store a body under its key."""
     bucket = await site.index.bucket(ask.bucket)
     policy = check_outage(site, ask.bucket)
-    check_holdable(site, policy, bucket=ask.bucket, key=ask.key, facts=ask.facts, size=body.size)
-    async with staging_ahead(site, ask, policy, body.size) as ahead:
-        received = await receive(site, body, ask.expected, ahead=ahead)
-        facts = with_checksum(ask.facts, received)
+    seal = wanted(bucket, policy, ask.seal)
+    sealing = None if seal is None else await begin_sealing(site, Place(ask.bucket, ask.key), seal)
+    size = body.size if sealing is None else sealing.stored_size(body.size)
+    check_holdable(site, policy, bucket=ask.bucket, key=ask.key, facts=ask.facts, size=size)
+    async with staging_ahead(site, ask, policy, size) as ahead:
+        received = await receive(site, body, ask.expected, ahead=ahead, sealing=sealing)
+        facts = facts_with(ask.facts, received)
         marks = ask.marks
         if bucket.settings or marks is not UNMARKED:
             marks = marks_with_default(bucket, marks, site.clock.now_ms())
@@ -42,15 +47,16 @@ async def put_object(site: Site, ask: PutObject, body: Body) -> ObjectPut:
             marks=marks,
             event=CREATED_POST if ask.form else CREATED_PUT,
         )
-    expiry = expiry_of(bucket, ask.key, received.size, marks.tags, now_ms)
-    return ObjectPut(received.md5, received.checksum, received.size, version_id, expiry)
+    expiry = expiry_of(bucket, ask.key, received.plain_size, marks.tags, now_ms)
+    told = None if seal is None else sealed(received.seal, seal.customer)
+    return ObjectPut(received.etag, received.checksum, received.plain_size, version_id, expiry, told)
 
 
-def with_checksum(facts: Facts, received: Received) -> Facts:
-    """The facts of a version whose checksum is now known."""
-    if received.checksum is None:
+def facts_with(facts: Facts, received: Received) -> Facts:
+    """The facts of a version whose checksum and seal are now known."""
+    if received.checksum is None and received.seal is None:
         return facts
-    return Facts(facts.system, facts.user, facts.storage_class, received.checksum, facts.upload_id)
+    return Facts(facts.system, facts.user, facts.storage_class, received.checksum, facts.upload_id, received.seal)
 
 
 async def commit_body(
@@ -68,16 +74,18 @@ async def commit_body(
     """Commit a received body as the current version, which is told as this `event`; returns its modification time (ms) and its
     version id."""
     now_ms = site.clock.now_ms() if ahead is None else ahead.label.modified_ms
-    notices = notices_of(bucket, site.webhooks, (event,), key, at_ms=now_ms, size=received.size, etag=received.md5)
+    notices = notices_of(
+        bucket, site.webhooks, (event,), key, at_ms=now_ms, size=received.plain_size, etag=received.etag
+    )
     if received.inline is not None:
         version = NewVersion(
-            bucket.name, key, received.size, received.md5, now_ms, facts, (),
+            bucket.name, key, received.size, received.etag, now_ms, facts, (),
             inline=received.inline, crc=received.crc, condition=condition, marks=marks, notices=notices,
         )  # fmt: skip
     else:
         assert received.file is not None
         version = NewVersion(
-            bucket.name, key, received.size, received.md5, now_ms, facts, (),
+            bucket.name, key, received.size, received.etag, now_ms, facts, (),
             layout=Layout((received.part(1, now_ms),), multipart=False), spool=(received.file,), condition=condition,
             seq=ahead.label.seq if ahead is not None else 0, marks=marks, notices=notices,
         )  # fmt: skip

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import aiohttp
 
+from holdfast.crew import Crew
 from holdfast.errors import ConfigError
+from holdfast.grids.s3.names import LastGood, SystemNames, Tell
 from holdfast.limits import NOTICES_AT_ONCE, WEBHOOK_CONNECT_S, WEBHOOK_IDLE_S, WEBHOOK_REPLY_BYTES, WEBHOOK_S
 from holdfast.model import Value
 
@@ -28,9 +30,11 @@ class Answer(Value, frozen=True):
 class Sender:
     """Requests to one webhook. Connections are made within a running loop, at the first request."""
 
-    def __init__(self, url: str, *, tls_ca: Path | None = None) -> None:
+    def __init__(self, url: str, *, tls_ca: Path | None = None, tell: Tell = lambda host, reason: None) -> None:
         self._url = url
         self._tls = _tls_context(tls_ca)
+        self._tell = tell
+        self._crew = Crew("webhook names", size=1, waiting=NOTICES_AT_ONCE)
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, body: bytes, headers: Mapping[str, str]) -> Answer:
@@ -49,12 +53,18 @@ class Sender:
             return Answer(0, detail=f"{type(trouble).__name__}: {trouble}")
 
     async def close(self) -> None:
+        self._crew.close()
         if self._session is not None:
             await self._session.close()
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=self._tls, limit=NOTICES_AT_ONCE, keepalive_timeout=WEBHOOK_IDLE_S)
+            connector = aiohttp.TCPConnector(
+                ssl=self._tls,
+                limit=NOTICES_AT_ONCE,
+                keepalive_timeout=WEBHOOK_IDLE_S,
+                resolver=LastGood(SystemNames(self._crew), tell=self._tell),
+            )
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=WEBHOOK_CONNECT_S),

@@ -26,8 +26,27 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 _CHECKSUM_HEADERS: Mapping[str, Algorithm] = {algorithm.header: algorithm for algorithm in Algorithm}
+_CHECKSUMS_ELSEWHERE = frozenset(
+    f"x-amz-checksum-{name}" for name in ("md5", "sha512", "xxhash3", "xxhash64", "xxhash128")
+)
+"""Sums that Amazon takes, too."""
 _CHECKSUM_SETTINGS = frozenset({"x-amz-checksum-algorithm", "x-amz-checksum-type", "x-amz-checksum-mode"})
 
+SEALING_HEADERS = frozenset(
+    {
+        "x-amz-server-side-encryption",
+        "x-amz-server-side-encryption-aws-kms-key-id",
+        "x-amz-server-side-encryption-context",
+        "x-amz-server-side-encryption-bucket-key-enabled",
+        "x-amz-server-side-encryption-customer-algorithm",
+        "x-amz-server-side-encryption-customer-key",
+        "x-amz-server-side-encryption-customer-key-md5",
+        "x-amz-copy-source-server-side-encryption-customer-algorithm",
+        "x-amz-copy-source-server-side-encryption-customer-key",
+        "x-amz-copy-source-server-side-encryption-customer-key-md5",
+    }
+)
+"""What `parse_sealing` understands."""
 _REFUSED_PREFIXES = (
     "x-amz-server-side-encryption",
     "x-amz-copy-source-server-side-encryption",
@@ -99,19 +118,15 @@ def check_headers(headers: Mapping[str, str]) -> None:
 
 def check_header(name: str, value: str) -> None:
     """The same for one `x-amz-*` header."""
-    if name.startswith(_REFUSED_PREFIXES) or (name in _REFUSED and value):
+    if (name.startswith(_REFUSED_PREFIXES) and name not in SEALING_HEADERS) or (name in _REFUSED and value):
         raise refused_header(name)
     if name == "x-amz-acl":
         if value not in CANNED:
             raise invalid(name, value, "The canned ACL is not known.")
     elif name.startswith("x-amz-checksum-") and name not in _CHECKSUM_HEADERS and name not in _CHECKSUM_SETTINGS:
+        if name not in _CHECKSUMS_ELSEWHERE:
+            raise S3Error("InvalidRequest", "The algorithm type you specified in x-amz-checksum- header is invalid.")
         raise refused_header(name)
-
-
-def check_customer_key(headers: Mapping[str, str]) -> None:
-    """Raises NotImplemented when a read brings a key of its own: no object here was sealed with one."""
-    if "x-amz-server-side-encryption-customer-algorithm" in headers:
-        raise refused_header("x-amz-server-side-encryption-customer-algorithm")
 
 
 # --- numbers and texts of the query ---

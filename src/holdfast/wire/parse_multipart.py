@@ -12,7 +12,6 @@ from holdfast.model import Algorithm, ChecksumType, replace
 from holdfast.wire.conditions import parse_copy_range
 from holdfast.wire.parse import (
     algorithm,
-    check_customer_key,
     check_headers,
     checksum_type,
     expected,
@@ -29,6 +28,7 @@ from holdfast.wire.parse import (
 )
 from holdfast.wire.parse_locks import with_locks
 from holdfast.wire.parse_objects import copy_source, facts_of
+from holdfast.wire.parse_sealing import customer_key, seal_ask
 from holdfast.wire.parse_tags import tagged
 from holdfast.wire.request import Request
 from holdfast.xml import Element, malformed, parse_xml
@@ -44,7 +44,8 @@ _ONLY = {
 def create_upload(request: Request) -> s3.CreateMultipartUpload:
     headers = headers_of(request)
     refuse_conditions(headers)
-    facts, marks = facts_of(headers), with_locks(tagged(headers), headers)
+    facts, seal = facts_of(headers), seal_ask(headers)
+    marks = with_locks(tagged(headers), headers)
     name = headers.get("x-amz-checksum-algorithm") or headers.get("x-amz-sdk-checksum-algorithm")
     kind = checksum_type(headers)
     if not name:
@@ -53,7 +54,7 @@ def create_upload(request: Request) -> s3.CreateMultipartUpload:
                 "InvalidRequest",
                 "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
             )
-        return s3.CreateMultipartUpload(request.bucket, request.key, facts, marks=marks)
+        return s3.CreateMultipartUpload(request.bucket, request.key, facts, marks=marks, seal=seal)
     chosen = algorithm("x-amz-checksum-algorithm", name)
     fitting = _ONLY.get(chosen)
     if kind is not None and fitting not in (None, kind):
@@ -62,7 +63,7 @@ def create_upload(request: Request) -> s3.CreateMultipartUpload:
             f"The {kind.value} checksum type cannot be used with the {chosen.value.lower()} checksum algorithm.",
         )
     return s3.CreateMultipartUpload(
-        request.bucket, request.key, facts, chosen, kind or fitting or ChecksumType.COMPOSITE, marks
+        request.bucket, request.key, facts, chosen, kind or fitting or ChecksumType.COMPOSITE, marks, seal
     )
 
 
@@ -71,7 +72,8 @@ def upload_part(request: Request) -> s3.UploadPart:
     check_headers(headers)
     refuse_conditions(headers)
     part = part_number(query.get("partNumber", ""))
-    return s3.UploadPart(request.bucket, request.key, query["uploadId"], part, expected(headers))
+    customer = customer_key(headers)
+    return s3.UploadPart(request.bucket, request.key, query["uploadId"], part, expected(headers), customer)
 
 
 def upload_part_copy(request: Request) -> s3.UploadPartCopy:
@@ -81,7 +83,8 @@ def upload_part_copy(request: Request) -> s3.UploadPartCopy:
     part = part_number(query.get("partNumber", ""))
     text = headers.get("x-amz-copy-source-range")
     span = None if text is None else parse_copy_range(text)
-    return s3.UploadPartCopy(request.bucket, request.key, query["uploadId"], part, copy_source(headers), span)
+    source, customer = copy_source(headers), customer_key(headers)
+    return s3.UploadPartCopy(request.bucket, request.key, query["uploadId"], part, source, span, customer)
 
 
 def complete_upload(request: Request) -> s3.CompleteMultipartUpload:
@@ -130,7 +133,6 @@ def abort_upload(request: Request) -> s3.AbortMultipartUpload:
 
 def list_parts(request: Request) -> s3.ListParts:
     query = request.query
-    check_customer_key(headers_of(request))
     return s3.ListParts(
         request.bucket,
         request.key,

@@ -15,7 +15,6 @@ from holdfast.wire.conditions import parse_range
 from holdfast.wire.parse import (
     ON_SOURCE,
     algorithm,
-    check_customer_key,
     check_header,
     check_headers,
     expected,
@@ -33,6 +32,7 @@ from holdfast.wire.parse import (
     write_condition,
 )
 from holdfast.wire.parse_locks import bypasses, with_locks
+from holdfast.wire.parse_sealing import customer_key, reading_key, seal_ask
 from holdfast.wire.parse_tags import tagged
 from holdfast.wire.request import Request
 from holdfast.xml import Element, malformed, parse_xml
@@ -125,7 +125,7 @@ def _storage_class(headers: Mapping[str, str]) -> str:
 def put_object(request: Request) -> s3.PutObject:
     query = request.query
     if "partNumber" in query:
-        raise invalid("uploadId", "", "A part number needs an upload id.")
+        raise invalid("partNumber", query["partNumber"], "This operation does not accept partNumber without uploadId")
     headers = headers_of(request)
     return s3.PutObject(
         request.bucket,
@@ -134,6 +134,7 @@ def put_object(request: Request) -> s3.PutObject:
         expected(headers),
         write_condition(headers),
         with_locks(tagged(headers), headers),
+        seal=seal_ask(headers),
     )
 
 
@@ -147,7 +148,7 @@ def head_object(request: Request) -> s3.GetObject:
 
 def _read(request: Request, *, head: bool) -> s3.GetObject:
     headers, query = headers_of(request), request.query
-    check_customer_key(headers)
+    customer = reading_key(headers)
     span, part, version, overrides = None, None, "", _NOTHING
     text = headers.get("range")
     if text is not None and "if-range" not in headers:
@@ -170,6 +171,7 @@ def _read(request: Request, *, head: bool) -> s3.GetObject:
         version,
         headers.get("x-amz-checksum-mode", "").upper() == "ENABLED",
         overrides,
+        customer,
     )
 
 
@@ -187,7 +189,7 @@ def delete_object(request: Request) -> s3.DeleteObject:
 
 def get_object_attributes(request: Request) -> s3.GetObjectAttributes:
     headers = headers_of(request)
-    check_customer_key(headers)
+    customer = reading_key(headers)
     text = headers.get("x-amz-object-attributes", "")
     asked = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not asked or not _ATTRIBUTES.issuperset(asked):
@@ -199,6 +201,7 @@ def get_object_attributes(request: Request) -> s3.GetObjectAttributes:
         min(number(headers, "x-amz-max-parts", LIST_PAGE), LIST_PAGE),
         number(headers, "x-amz-part-number-marker", 0),
         version_id(request.query),
+        customer,
     )
 
 
@@ -221,7 +224,7 @@ def copy_source(headers: Mapping[str, str]) -> s3.CopySource:
             text,
             "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
         )
-    return s3.CopySource(bucket, key, version, read_conditions(headers, ON_SOURCE))
+    return s3.CopySource(bucket, key, version, read_conditions(headers, ON_SOURCE), customer_key(headers, source=True))
 
 
 def copy_object(request: Request) -> s3.CopyObject:
@@ -244,6 +247,7 @@ def copy_object(request: Request) -> s3.CopyObject:
         write_condition(headers),
         with_locks(tagged(headers), headers),
         tagging == "REPLACE",
+        seal_ask(headers),
     )
 
 

@@ -41,6 +41,8 @@ def fill(ask: PutSetting, body: bytes) -> PutSetting:
     """The request with the value that its body says, which must be what the headers said of it."""
     verify(ask.expected, body)
     row = DOCUMENTS[ask.name]
+    if len(body) > row.most_bytes:
+        raise S3Error("MaxMessageLengthExceeded", fields={"MaxMessageLengthBytes": str(row.most_bytes)})
     value = row.read(parse_xml(body, row.root) if row.root else body)
     if row.beside is not None:
         value = replace(value, **{row.beside.field: ask.beside})

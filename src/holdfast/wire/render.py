@@ -14,6 +14,7 @@ from holdfast.errors import S3Error
 from holdfast.model import UNMARKED, Checksum, ChecksumType, Marks
 from holdfast.s3.acl import AclGot, AclPut
 from holdfast.s3.cors import Shared
+from holdfast.s3.encryption import sealed
 from holdfast.s3.lifecycle import Due
 from holdfast.s3.locks import LegalHoldGot, LockPut, RetentionGot
 from holdfast.s3.settings import SettingGot, SettingPut
@@ -26,6 +27,7 @@ from holdfast.wire.conditions import http_date, iso_date
 from holdfast.wire.documents import DOCUMENTS
 from holdfast.wire.documents.lock import write_hold, write_retention
 from holdfast.wire.documents.tagging import write_tags
+from holdfast.wire.parse_sealing import sealed_headers
 from holdfast.wire.parse_settings import body_of
 from holdfast.wire.request import Request
 from holdfast.xml import document, element, legible
@@ -87,6 +89,8 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
         headers.append(("x-amz-meta-" + name, value))
     if facts.storage_class != "STANDARD":
         headers.append(("x-amz-storage-class", facts.storage_class))
+    if facts.seal is not None:
+        headers += sealed_headers(sealed(facts.seal, ask.customer), context=False)
     if version.version_id != NULL or ask.version_id:
         headers.append((_VERSION_ID, version.version_id))
     if version.marks is not UNMARKED:
@@ -97,7 +101,7 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
         checksum = got.part_checksum
         if span.end > span.start:
             status = 206
-            headers.append(("Content-Range", f"bytes {span.start}-{span.end - 1}/{version.size}"))
+            headers.append(("Content-Range", f"bytes {span.start}-{span.end - 1}/{version.plain_size}"))
         if got.parts:
             headers.append(("x-amz-mp-parts-count", str(got.parts)))
     if got.expiry is not None:
@@ -125,6 +129,9 @@ def render(request: Request, result: object, *, secure: bool = False) -> Reply:
     """The reply to every operation whose result is not an object's bytes. `secure` says that the client came by TLS."""
     if isinstance(result, s3.UploadCompleted):
         return _upload_completed(request, result, secure)
+    if isinstance(result, Shared):
+        check_shared(request, result)
+        return Reply(200, sharing_headers(result))
     return _RENDERERS[type(result)](result)
 
 
@@ -177,9 +184,9 @@ def _xml(root: str, content: Callable[[Any], str]) -> Callable[[Any], Reply]:
     return reply
 
 
-def _preflighted(result: Shared) -> Reply:
-    check_shared(result)
-    return Reply(200, sharing_headers(result))
+def _part_copied(result: s3.PartCopied) -> Reply:
+    headers = [XML_TYPE, *sealed_headers(result.sealed, context=False)]
+    return Reply(200, headers, document("CopyPartResult", render_xml.part_copied(result)))
 
 
 def _done(result: object) -> Reply:
@@ -228,7 +235,8 @@ def _bucket_head(result: s3.BucketHead) -> Reply:
 
 
 def _object_put(result: s3.ObjectPut) -> Reply:
-    headers = [("ETag", f'"{result.etag}"'), *checksum_headers(result.checksum), *_expiry(result.expiry)]
+    headers = [("ETag", f'"{result.etag}"'), *checksum_headers(result.checksum)]
+    headers += _expiry(result.expiry) + sealed_headers(result.sealed)
     if result.version_id:
         headers.append((_VERSION_ID, result.version_id))
     return Reply(200, headers)
@@ -244,7 +252,7 @@ def _object_deleted(result: s3.ObjectDeleted) -> Reply:
 
 
 def _object_copied(result: s3.ObjectCopied) -> Reply:
-    headers: Headers = [XML_TYPE, *_expiry(result.expiry)]
+    headers: Headers = [XML_TYPE, *_expiry(result.expiry), *sealed_headers(result.sealed)]
     if result.version_id:
         headers.append((_VERSION_ID, result.version_id))
     if result.source_version_id:
@@ -256,11 +264,11 @@ def _part_uploaded(result: s3.PartUploaded) -> Reply:
     headers: Headers = [("ETag", f'"{result.etag}"')]
     if result.checksum is not None:
         headers.append((result.checksum.algorithm.header, result.checksum.value))
-    return Reply(200, headers)
+    return Reply(200, headers + sealed_headers(result.sealed, context=False))
 
 
 def _upload_created(result: s3.UploadCreated) -> Reply:
-    headers: Headers = [XML_TYPE, *_abort(result.abort)]
+    headers: Headers = [XML_TYPE, *_abort(result.abort), *sealed_headers(result.sealed)]
     if result.algorithm is not None:
         kind = result.kind or ChecksumType.COMPOSITE
         headers.append(("x-amz-checksum-algorithm", result.algorithm.value))
@@ -272,7 +280,7 @@ def _upload_completed(request: Request, result: s3.UploadCompleted, secure: bool
     scheme = "https" if secure else "http"
     url = f"{scheme}://{request.headers.get('host', '')}{request.raw_path.decode('latin-1')}"
     content = render_xml.upload_completed(result, url)
-    headers: Headers = [XML_TYPE, *_expiry(result.expiry)]
+    headers: Headers = [XML_TYPE, *_expiry(result.expiry), *sealed_headers(result.sealed, context=False)]
     if result.version_id:
         headers.append((_VERSION_ID, result.version_id))
     return Reply(200, headers, document("CompleteMultipartUploadResult", content))
@@ -302,7 +310,6 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     AclGot: _xml("AccessControlPolicy", render_xml.acl_got),
     AclPut: _acl_put,
     PolicyStatus: _xml("PolicyStatus", render_xml.policy_status),
-    Shared: _preflighted,
     ObjectTags: _object_tags,
     TagsPut: _tags_put,
     TagsDeleted: _tags_deleted,
@@ -321,5 +328,7 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.PartUploaded: _part_uploaded,
     s3.PartCopied: _xml("CopyPartResult", render_xml.part_copied),
     s3.PartsListed: _parts_listed,
+    s3.PartCopied: _part_copied,
+    s3.PartsListed: _xml("ListPartsResult", render_xml.parts_listed),
     s3.UploadsListed: _xml("ListMultipartUploadsResult", render_xml.uploads_listed),
 }

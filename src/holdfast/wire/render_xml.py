@@ -103,7 +103,7 @@ def _version_body(version: Version) -> str:
     text = (
         f"<LastModified>{iso_date(version.modified_ms)}</LastModified>"
         f"<ETag>&quot;{escape(version.etag)}&quot;</ETag>"
-        f"<Size>{version.size}</Size>"
+        f"<Size>{version.plain_size}</Size>"
     )
     if checksum is not None:
         text += (
@@ -231,7 +231,7 @@ def parts_listed(result: s3.PartsListed) -> str:
         + element("PartNumber", part.number)
         + element("LastModified", iso_date(part.modified_ms))
         + _etag(part.etag)
-        + element("Size", part.size)
+        + element("Size", part.plain_size)
         + _checksum(part.checksum)
         + "</Part>"
         for part in result.parts
@@ -301,7 +301,7 @@ def attributes(result: s3.ObjectAttributes) -> str:
     if "StorageClass" in asked:
         content += element("StorageClass", version.facts.storage_class)
     if "ObjectSize" in asked:
-        content += element("ObjectSize", version.size)
+        content += element("ObjectSize", version.plain_size)
     return content
 
 
@@ -310,7 +310,7 @@ def _object_parts(result: s3.ObjectAttributes) -> str:
         return (
             "<Part>"
             + element("PartNumber", part.number)
-            + element("Size", part.size)
+            + element("Size", part.plain_size)
             + _checksum(part.checksum)
             + "</Part>"
         )

@@ -243,7 +243,7 @@ def _by_header(request: Request, authorization: str, judge: _Judge) -> Signed:
     proof = proof.strip()
     claim = (_claim if len(head) <= PARSED_CHARS else _parse_claim)(head, judge.service)
     if claim.region != judge.region and judge.region:
-        raise wrong_region(_malformed, claim.region, judge.region)
+        raise _wrong_region(_malformed, claim.region, judge.region)
 
     headers = request.headers
     payload_text = judge.digest or headers.get("x-amz-content-sha256")
@@ -333,7 +333,7 @@ def _by_query(request: Request, judge: _Judge) -> Signed:
     known = len(credential) + len(signed) <= PARSED_CHARS
     claim = (_query_claim if known else scoped)(credential, signed, _bad_credential)
     if claim.region != judge.region:
-        raise wrong_region(_bad_credential, claim.region, judge.region)
+        raise _wrong_region(_bad_credential, claim.region, judge.region)
 
     date = query["X-Amz-Date"]
     at_ms = parse_date(date)
@@ -412,7 +412,7 @@ def scoped(credential: str, signed: str, error: Callable[[str], S3Error], of_ser
 _query_claim = lru_cache(PARSED_MEMORY)(scoped)
 
 
-def wrong_region(error: Callable[[str], S3Error], given: str, region: str) -> S3Error:
+def _wrong_region(error: Callable[[str], S3Error], given: str, region: str) -> S3Error:
     trouble = error(f"the region '{given}' is wrong; expecting '{region}'")
     trouble.fields["Region"] = region
     return trouble

@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from holdfast.config.notation import Secret, Unreadable, read_secret
-from holdfast.config.settings import GridSettings
+from holdfast.config.places import GridSettings
 from holdfast.errors import ConfigError
 from holdfast.grids.obstore.access import Access, AzureAccess, GcsAccess
 from holdfast.grids.obstore.names import read_place

@@ -12,7 +12,7 @@ from itertools import combinations
 from urllib.parse import urlsplit
 
 from holdfast.config.notation import Unreadable, read_secret
-from holdfast.config.settings import GridSettings
+from holdfast.config.places import GridSettings
 from holdfast.errors import ConfigError
 from holdfast.grids.grid import Capabilities
 from holdfast.grids.s3.credentials import KeySource, NoKeys

@@ -19,7 +19,8 @@ from holdfast.clock import Clock
 from holdfast.config.credentials import Credentials
 from holdfast.config.load import load
 from holdfast.config.notation import Secret
-from holdfast.config.settings import GridSettings, Settings
+from holdfast.config.places import GridSettings
+from holdfast.config.settings import Settings
 from holdfast.copies.site import Site
 from holdfast.errors import ConfigError, S3Error
 from holdfast.events import BreakerMoved, Event, GridAttempt, GridDemoted, GridMoved, KeeperFailed, RequestEnded, Teller

@@ -13,6 +13,7 @@ from holdfast.s3 import ObjectPut, PutObject
 from holdfast.signing import encode_path
 from holdfast.wire.documents.tagging import read_object
 from holdfast.wire.parse import invalid
+from holdfast.wire.parse_sealing import sealed_headers
 from holdfast.wire.render import XML_TYPE, Headers, Reply, checksum_headers
 from holdfast.wire.request import Request
 from holdfast.xml import document, element, legible, parse_xml
@@ -101,7 +102,13 @@ def posted(wish: Wish, put: ObjectPut, key: str, request: Request, *, secure: bo
         mark = "&" if urlsplit(wish.redirect).query else "?"
         told = f"bucket={quote(bucket)}&key={quote(key, safe='')}&etag={quote(etag)}"
         return Reply(303, [("ETag", etag), ("Location", f"{wish.redirect}{mark}{told}"), *version])
-    headers = [("ETag", etag), ("Location", url), *version, *checksum_headers(put.checksum)]
+    headers = [
+        ("ETag", etag),
+        ("Location", url),
+        *version,
+        *checksum_headers(put.checksum),
+        *sealed_headers(put.sealed),
+    ]
     if wish.status != 201:
         return Reply(wish.status, headers)
     content = (

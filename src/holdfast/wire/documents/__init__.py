@@ -7,9 +7,11 @@ gives back with the same meaning.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from holdfast.limits import WEBSITE_BYTES, XML_BYTES
 from holdfast.model import Value, replace
 from holdfast.s3.absent import Absent
 from holdfast.s3.cors import Cors
+from holdfast.s3.encryption import BucketEncryption
 from holdfast.s3.lifecycle import SIZES, Lifecycle
 from holdfast.s3.locks import ObjectLock
 from holdfast.s3.logging import Logging
@@ -22,6 +24,7 @@ from holdfast.s3.website import Website
 from holdfast.wire.documents import (
     absent,
     cors,
+    encryption,
     lifecycle,
     lock,
     logging,
@@ -65,6 +68,8 @@ class Document(Value, frozen=True):
     default: Any = None
     fixed: bool = False
     """It cannot be set: its PUT is not implemented, and `default` or `missing` is the answer of every bucket."""
+    most_bytes: int = XML_BYTES
+    """Of the document as it came."""
     put_status: int = 200
     """Of the reply to its PUT."""
     beside: Beside | None = None
@@ -85,7 +90,17 @@ def _xml(
 
 _ROWS = (
     _xml("cors", Cors, "CORSConfiguration", cors.read, cors.write, missing="NoSuchCORSConfiguration"),
-    _xml("website", Website, "WebsiteConfiguration", website.read, website.write, missing="NoSuchWebsiteConfiguration"),
+    replace(
+        _xml(
+            "website",
+            Website,
+            "WebsiteConfiguration",
+            website.read,
+            website.write,
+            missing="NoSuchWebsiteConfiguration",
+        ),
+        most_bytes=WEBSITE_BYTES,
+    ),
     _xml("requestPayment", Payment, "RequestPaymentConfiguration", payment.read, payment.write, default=Payment()),
     replace(_xml("tagging", Tags, "Tagging", tagging.read, tagging.write, missing="NoSuchTagSet"), put_status=204),
     _xml("logging", Logging, "BucketLoggingStatus", logging.read, logging.write, default=Logging()),
@@ -105,6 +120,14 @@ _ROWS = (
         lifecycle.write,
         missing="NoSuchLifecycleConfiguration",
         beside=Beside("x-amz-transition-default-minimum-object-size", SIZES, "minimum"),
+    ),
+    _xml(
+        "encryption",
+        BucketEncryption,
+        "ServerSideEncryptionConfiguration",
+        encryption.read,
+        encryption.write,
+        missing="ServerSideEncryptionConfigurationNotFoundError",
     ),
     _xml(
         "versioning",

@@ -77,7 +77,10 @@ def _read_all(tag_set: Element, limit: int, too_many: str) -> dict[str, str]:
 
 
 def _checked(pairs: Iterable[tuple[str, str]], limit: int, too_many: str) -> dict[str, str]:
-    """The tags by name. Raises InvalidTag."""
+    """The tags by name. Raises InvalidTag, and BadRequest for too many, as Amazon does."""
+    pairs = list(pairs)
+    if len(pairs) > limit:
+        raise S3Error("BadRequest", f"{too_many} {limit}")
     tags: dict[str, str] = {}
     for name, value in pairs:
         if not 1 <= len(name) <= TAG_KEY_CHARS or not _allowed(name):
@@ -91,8 +94,6 @@ def _checked(pairs: Iterable[tuple[str, str]], limit: int, too_many: str) -> dic
         if name in tags:
             raise S3Error("InvalidTag", "Cannot provide multiple Tags with the same key", fields={"TagKey": name})
         tags[name] = value
-    if len(tags) > limit:
-        raise S3Error("InvalidTag", f"{too_many} {limit}")
     return tags
 
 

@@ -1,4 +1,4 @@
-"""Settings of what buckets tell: webhooks for their events, and their access logs.
+"""Settings of what buckets do after their requests: lifecycle, webhooks for events, access logs.
 
 Clients choose among the operator's webhooks by name and can name no address, so nobody makes this server ask an address of theirs.
 """
@@ -49,6 +49,19 @@ def _read_target(raw: object) -> str:
 
 _NAME: Final = Kind("name", _read_name)
 _TARGET: Final = Kind("URL", _read_target)
+
+
+class LifecycleSettings(Value, frozen=True):
+    """Objects, versions and uploads go when a bucket's lifecycle rules say so."""
+
+    day: Annotated[
+        float,
+        Setting(
+            SOME_TIME,
+            "How long a day of a lifecycle rule lasts. Anything but 24h is for tests; the dates that clients are told in "
+            "`x-amz-expiration` are always those of the calendar.",
+        ),
+    ] = float(limits.LIFECYCLE_DAY_S)
 
 
 class AccessLogSettings(Value, frozen=True):
