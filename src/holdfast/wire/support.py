@@ -113,8 +113,10 @@ HEADERS: Final = (
     Field("x-amz-storage-class", _WRITES, how="kept and reported; it changes nothing about how an object is kept"),
     Field("x-amz-website-redirect-location", _WRITES),
     Field("x-amz-tagging", "PutObject, CopyObject, CreateMultipartUpload"),
-    _part("x-amz-acl", f"{_WRITES}, CreateBucket", "private and bucket-owner-full-control, which everything is"),
-    Field("x-amz-grant-*", f"{_WRITES}, CreateBucket, PutBucketAcl, PutObjectAcl"),
+    Field("x-amz-acl", f"{_WRITES}, CreateBucket, PutBucketAcl, PutObjectAcl", how="where ownership turns lists on"),
+    Field(
+        "x-amz-grant-*", f"{_WRITES}, CreateBucket, PutBucketAcl, PutObjectAcl", how="where ownership turns lists on"
+    ),
     Field("x-amz-object-lock-mode", _WRITES),
     Field("x-amz-object-lock-retain-until-date", _WRITES),
     Field("x-amz-object-lock-legal-hold", _WRITES),
@@ -158,13 +160,13 @@ HEADERS: Final = (
     _no("x-amz-if-match-size", "DeleteObject"),
     _no("x-amz-if-match-initiated-time", "AbortMultipartUpload", _NEVER),
     _no("x-amz-write-offset-bytes", "PutObject"),
-    _part("x-amz-object-ownership", "CreateBucket", "BucketOwnerEnforced"),
+    Field("x-amz-object-ownership", "CreateBucket"),
     Field("x-amz-bucket-object-lock-enabled", "CreateBucket"),
     _part("x-amz-bucket-namespace", "CreateBucket", "global"),
     _no("x-amz-bucket-object-lock-token", "PutObjectLockConfiguration, PutBucketReplication", _NEVER),
     Field("x-amz-bypass-governance-retention", "DeleteObject, DeleteObjects, PutObjectRetention"),
     _no("x-amz-mfa", "DeleteObject, DeleteObjects, PutBucketVersioning", _NEVER),
-    _no("x-amz-confirm-remove-self-bucket-access", "PutBucketPolicy", _NEVER),
+    Field("x-amz-confirm-remove-self-bucket-access", "PutBucketPolicy"),
     _no("x-amz-skip-destination-validation", "PutBucketNotificationConfiguration", "destinations are always checked"),
     _part(
         "x-amz-transition-default-minimum-object-size",
