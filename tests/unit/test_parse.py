@@ -541,7 +541,7 @@ def test_listing_arguments_are_checked() -> None:
 
 
 def test_attributes_must_be_named_and_known() -> None:
-    assert refusal("GET", "/photos/a?attributes").code == "InvalidArgument"
+    assert refusal("GET", "/photos/a?attributes").code == "InvalidRequest"
     assert refusal("GET", "/photos/a?attributes", {"x-amz-object-attributes": "ETag,Colour"}).code == "InvalidArgument"
 
 

@@ -113,7 +113,7 @@ class Lifecycle:
         )
         asks: list[DeleteAsk] = []
         for number, (key, version) in enumerate(page.versions, start=1):
-            due = current_due(rules, key, version.size, version.marks.tags, version.modified_ms, self._day_ms)
+            due = current_due(rules, key, version.plain_size, version.marks.tags, version.modified_ms, self._day_ms)
             if due is not None and due.at_ms <= now_ms:
                 asks.append(DeleteAsk(key, seen=version))
             if number % LIFECYCLE_SLICE == 0:
@@ -139,7 +139,9 @@ class Lifecycle:
             key, version = entry.key, entry.version
             due = None
             if not entry.latest and not _locked(version, now_ms):
-                due = noncurrent_due(rules, key, version.size, version.marks.tags, entry.since_ms, before, self._day_ms)
+                due = noncurrent_due(
+                    rules, key, version.plain_size, version.marks.tags, entry.since_ms, before, self._day_ms
+                )
             elif entry.latest and version.marker and await self._lonely(bucket, key):
                 due = marker_due(rules, key, version.modified_ms, self._day_ms)
             if due is not None and due.at_ms <= now_ms:

@@ -73,7 +73,7 @@ async def get_object(site: Site, ask: GetObject) -> ObjectGot:
             got = await _serve(site, ask, version)
             if not ask.version_id:
                 bucket = await site.index.bucket(ask.bucket)
-                got.expiry = expiry_of(bucket, ask.key, version.size, version.marks.tags, version.modified_ms)
+                got.expiry = expiry_of(bucket, ask.key, version.plain_size, version.marks.tags, version.modified_ms)
             return got
         except S3Error as trouble:
             if trouble.code != "ServiceUnavailable":

@@ -150,9 +150,10 @@ def page_limit(fields: Mapping[str, str], name: str) -> int:
 
 def part_number(text: str) -> int:
     """1 to 10,000."""
-    if not text:
-        raise invalid("partNumber", text, "A part number is required.")
-    return number({"partNumber": text}, "partNumber", 0, least=1, most=PART_NUMBER_MAX)
+    value = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else 0
+    if not 1 <= value <= PART_NUMBER_MAX:
+        raise invalid("partNumber", text, f"Part number must be an integer between 1 and {PART_NUMBER_MAX}, inclusive")
+    return value
 
 
 def url_encoded(query: Mapping[str, str]) -> bool:

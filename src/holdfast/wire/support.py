@@ -12,7 +12,7 @@ from typing import Final
 from holdfast.errors import S3Error
 from holdfast.model import Value
 from holdfast.wire.operations import OPERATIONS, Operation
-from holdfast.wire.parse import check_header
+from holdfast.wire.parse import SEALING_HEADERS, check_header
 
 
 class Level(str, enum.Enum):
@@ -72,6 +72,7 @@ _BODIES = "all with a body"
 _LISTS = "ListObjects, ListObjectsV2, ListObjectVersions, ListMultipartUploads"
 _COPIES = "CopyObject, UploadPartCopy"
 _SUMS = "PutObject, PostObject, UploadPart, CompleteMultipartUpload, and XML bodies"
+_SEALED = f"{_WRITES}, and all that read or write bytes"
 _NEVER = "means nothing here"
 _REFUSED = "refused by name"
 _LATER = "sums that no SDK computes by itself: refused by name"
@@ -120,8 +121,10 @@ HEADERS: Final = (
     Field("x-amz-object-lock-retain-until-date", _WRITES),
     Field("x-amz-object-lock-legal-hold", _WRITES),
     _no("x-amz-object-lock-event-hold*", _WRITES),
-    Field("x-amz-server-side-encryption*", f"{_WRITES}, and with a key of the client's all that read or write bytes"),
-    Field("x-amz-copy-source-server-side-encryption*", _COPIES),
+    *(
+        Field(name, _COPIES if name.startswith("x-amz-copy-source-") else _SEALED if "-customer-" in name else _WRITES)
+        for name in sorted(SEALING_HEADERS)
+    ),
     Field("x-amz-sdk-checksum-algorithm", _BODIES),
     Field("x-amz-checksum-algorithm", "CopyObject, CreateMultipartUpload"),
     Field("x-amz-checksum-type", "CreateMultipartUpload, CompleteMultipartUpload"),

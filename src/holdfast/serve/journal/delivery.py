@@ -247,7 +247,7 @@ def _of_result(result: object) -> tuple[int | None, str]:
     match result:
         case ObjectGot():
             version_id = result.version.version_id
-            return result.version.size, "" if version_id == "null" else version_id
+            return result.version.plain_size, "" if version_id == "null" else version_id
         case ObjectPut():
             return result.size, result.version_id
         case ObjectDeleted():
