@@ -28,7 +28,7 @@ help: ## Say what there is.
 run: $(VENV)/.run ## Set up what is missing and serve S3 on 127.0.0.1:9000.
 	@exec $(BIN)/holdfast serve --data '$(DATA)' $(ARGS)
 
-test: $(VENV)/.emulators ## Set up what is missing and run all tests.
+test: $(VENV)/.npm ## Set up what is missing and run all tests.
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.test ## Formatting, lint, types and the house rules.
@@ -60,9 +60,10 @@ simulate: $(VENV)/.run ## Play whole installations with all that goes wrong; SEE
 fuzz: $(VENV)/.fuzz ## Fuzz a target, or all, for a time; what breaks one becomes a regression in tests/fuzz/corpus.
 	$(BIN)/python -m tests.fuzz.run '$(TARGET)' '$(SECONDS)'
 
-docs-config: $(VENV)/.run ## Write docs/CONFIGURATION.md and docs/GRIDS.md from their tables.
+docs-config: $(VENV)/.run ## Write docs/CONFIGURATION.md, docs/GRIDS.md and docs/S3.md from their tables.
 	$(BIN)/holdfast config reference > docs/CONFIGURATION.md
 	$(BIN)/holdfast config providers > docs/GRIDS.md
+	$(BIN)/holdfast config s3 > docs/S3.md
 
 clean: ## Remove what was set up and built; data stays.
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -98,7 +99,8 @@ $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.test
 	@$(PIP) --only-binary :all: -r requirements/fuzz.txt || true
 	@touch $@
 
-# Microsoft's emulator of Azure Blob Storage, where there is Node.js; without it the tests that need it are skipped and say so.
-$(VENV)/.emulators: tests/emulators.py $(VENV)/.test
-	@$(BIN)/python -m tests.emulators
+# Microsoft's emulator of Azure Blob Storage and the AWS SDK for JavaScript, where there is Node.js; without it the tests that need them
+# are skipped and say so.
+$(VENV)/.npm: tests/npm.py $(VENV)/.test
+	@$(BIN)/python -m tests.npm
 	@touch $@

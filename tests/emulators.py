@@ -1,55 +1,35 @@
 """Azurite, Microsoft's own emulator of Azure Blob Storage, as a process on loopback.
 
-It comes from the npm registry into a folder of the test environment, once: `python -m tests.emulators` installs it. Where there
-is no Node.js the tests that need it are skipped and say so. Invariant: no process outlives `close`.
+It comes from the npm registry (see `npm`). Invariant: no process outlives `close`.
 """
 
 import base64
 import email.utils
-import fcntl
 import hashlib
 import hmac
 import http.client
-import shutil
 import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Final
 
 from holdfast.testing import certificates
+from tests import npm
 from tests.providers import Process
 
-AZURITE: Final = "azurite@3.35.0"
 ACCOUNT: Final = "devstoreaccount1"
 ACCOUNT_KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """Azurite's well-known account: printed in its documentation, and no secret."""
-_FOLDER: Final = Path(sys.prefix) / "emulators"
-_PROGRAM: Final = _FOLDER / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
 _VERSION: Final = "2023-11-03"
-_INSTALL_S: Final = 600.0
 
 
 def missing() -> str:
     """Why Azurite cannot be had; empty when it can."""
-    lacking = [program for program in ("node", "npm") if shutil.which(program) is None]
-    return f"{' and '.join(lacking)} not installed: no Azurite" if lacking else ""
+    return npm.missing("Azurite")
 
 
 def install() -> Path:
     """Azurite's program, installed if need be. Only where nothing is `missing`."""
-    _FOLDER.mkdir(parents=True, exist_ok=True)
-    with (_FOLDER / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        done = _FOLDER / AZURITE
-        if not done.exists() or not _PROGRAM.exists():
-            npm = shutil.which("npm")
-            assert npm is not None
-            command = [npm, "install", "--prefix", str(_FOLDER), "--no-audit", "--no-fund", "--loglevel=error", AZURITE]
-            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=_INSTALL_S)
-            done.touch()
-    return _PROGRAM
+    return npm.install(*npm.AZURITE) / "azurite" / "dist" / "src" / "blob" / "main.js"
 
 
 class Azurite(Process):
@@ -81,10 +61,8 @@ class Azurite(Process):
         assert status == 202, status
 
     def _command(self) -> list[str]:
-        node = shutil.which("node")
-        assert node is not None
         return [
-            node, str(install()), "--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--location", str(self.folder),
+            npm.node(), str(install()), "--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--location", str(self.folder),
             "--silent", "--loose", "--disableTelemetry", "--skipApiVersionCheck",
         ]  # fmt: skip
 
@@ -121,9 +99,3 @@ class SecureAzurite(Azurite):
     def _answers(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-
-if __name__ == "__main__":
-    began = time.monotonic()
-    reason = missing()
-    print(reason or f"{AZURITE}: {install().name} after {time.monotonic() - began:.0f} s")

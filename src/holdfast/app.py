@@ -21,7 +21,9 @@ import uvloop
 from holdfast import __version__
 from holdfast.cache.cache import Cache
 from holdfast.clock import Clock
+from holdfast.config.afterwards import WebhookSettings
 from holdfast.config.credentials import Credentials
+from holdfast.config.notation import Unreadable, read_secret
 from holdfast.config.places import GridSettings
 from holdfast.config.settings import STANDARD, Settings
 from holdfast.copies.site import PolicyTerms, Seat, Site
@@ -41,6 +43,8 @@ from holdfast.grids.s3.terms import read_terms
 from holdfast.health.suspicion import Suspicion
 from holdfast.index.sqlite import SqliteIndex
 from holdfast.keepers.catchup import LANES, CatchUp
+from holdfast.keepers.lifecycle import Lifecycle
+from holdfast.keepers.notify import DeadLetters, Notify
 from holdfast.keepers.pins import Pins
 from holdfast.keepers.probe import attach_all, probes
 from holdfast.keepers.reconcile import Reconcile
@@ -54,14 +58,16 @@ from holdfast.sealing.vault import Vault
 from holdfast.serve.admin import AdminServer, Readiness, application
 from holdfast.serve.gateway import Gateway
 from holdfast.serve.http import Bounds, S3Server
+from holdfast.serve.journal.delivery import Journal
 from holdfast.serve.log import Log, Outlet, bridge, tell_of_loop_errors
 from holdfast.serve.metrics import Gauges, Publisher, Tally
-from holdfast.serve.standings import health_gauges
+from holdfast.serve.standings import health_gauges, notice_gauges
 from holdfast.serve.status import Endpoint, Watch, endpoint_path, node_name
 from holdfast.serve.tls import Tls
 from holdfast.serve.workers import listen, supervise, until_stopped
 from holdfast.spool.spool import Spool
 from holdfast.store.store import Store
+from holdfast.webhooks.sender import Sender
 from holdfast.wire.operations import OWNER_ID
 from holdfast.wrappers.breaker import Breakers
 from holdfast.wrappers.coats import put_on
@@ -225,6 +231,20 @@ async def release_grid(grid: Grid) -> None:
         await grid.release()
 
 
+def _notify(site: Site, webhook: WebhookSettings, settings: Settings) -> Notify:
+    try:
+        secret = read_secret(webhook.secret.reveal(), os.environ)
+    except Unreadable as trouble:
+        raise ConfigError(f'[[webhook]] "{webhook.name}" secret', trouble.what, trouble.remedy) from trouble
+
+    def tell(host: str, reason: str) -> None:
+        fields: dict[str, str | int | float] = {"webhook": webhook.name, "host": host, "reason": reason}
+        site.teller.tell(Noted("a name has no address now: going on with the last one", fields))
+
+    sender = Sender(webhook.url, tls_ca=webhook.tls_ca, tell=tell)
+    return Notify(site, webhook.name, sender, secret=secret.reveal(), region=settings.server.region)
+
+
 def policy_terms(settings: Settings) -> list[PolicyTerms]:
     """All policies with their effective values."""
     return [
@@ -263,6 +283,7 @@ class Node:
         self._spool = Spool(settings.spool_path, limit_bytes=settings.spool.limit, clock=clock)
         self._suspicion = Suspicion()
         self.site = self._build_site()
+        self._dead_letters = DeadLetters(self.site)
         self.server = self._build_server(credentials)
         self._publisher = Publisher(
             self._tally, settings.run_path, worker=worker, clock=clock, gauges=lambda: self._gauges()
@@ -320,6 +341,7 @@ class Node:
             spool=self._spool,
             seats=seats,
             cache=self._build_cache(seats),
+            webhooks=[webhook.name for webhook in self._settings.webhook],
             policies=policy_terms(self._settings),
             default_policy=STANDARD,
             bucket_policies={bucket.name: bucket.policy for bucket in self._settings.bucket},
@@ -340,8 +362,19 @@ class Node:
     def _build_server(self, credentials: Credentials) -> S3Server:
         server = self._settings.server
         secrets = {credentials.access_key: credentials.secret_key.reveal()}
+        store = Store(self.site, owner=OWNER_ID, region=server.region)
+        self._journal = Journal(
+            self._index,
+            store,
+            owner_of=lambda _: OWNER_ID,
+            region=server.region,
+            interval_s=self._settings.access_logs.interval,
+            clock=self._clock,
+            teller=self.teller,
+        )
+        self.teller.subscribe(self._journal.listen)
         gateway = Gateway(
-            Store(self.site, owner=OWNER_ID, region=server.region),
+            store,
             secret_of=secrets.get,
             region=server.region,
             domain=server.domain,
@@ -360,7 +393,7 @@ class Node:
         """Every worker probes and catches up; what looks at everything is done by the first."""
         site = self.site
         catching_up = [CatchUp(site, seat, lane) for seat in site.seats.values() for lane in range(len(LANES))]
-        keepers: list[Keeper] = [self._publisher, Pins(site), *probes(site), *catching_up]
+        keepers: list[Keeper] = [self._publisher, self._journal, Pins(site), *probes(site), *catching_up]
         if site.cache is not None:
             keepers.append(site.cache)
         if self._worker == 0:
@@ -369,6 +402,9 @@ class Node:
                 Reconcile(site),
                 Sweep(site),
                 Scrub(site, interval_s=self._settings.scrub.interval),
+                Lifecycle(site, day_s=self._settings.lifecycle.day),
+                self._dead_letters,
+                *(_notify(site, webhook, self._settings) for webhook in self._settings.webhook),
             ]
         return keepers
 
@@ -379,6 +415,7 @@ class Node:
             **(self.site.cache.gauges() if self.site.cache is not None else {}),
             "holdfast_suspects_itself": float(self._suspicion.ourselves),
             **health_gauges(self.site, worker=self._worker),
+            **notice_gauges(self._dead_letters.sums, now_ms=self._clock.now_ms()),
         }
 
     async def run(self, doors: Doors, tls: Tls | None, ready: Callable[[], None]) -> int:

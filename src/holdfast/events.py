@@ -36,6 +36,8 @@ class RequestEnded(Event, frozen=True):
     client: str
     detail: str = ""
     """For 5xx: what went wrong inside; for the log only, never for the client."""
+    call: object = None
+    """What `serve` knows of the request, for listeners of that room, while they are told and no longer."""
 
 
 class GridAttempt(Event, frozen=True):
@@ -192,6 +194,45 @@ class CacheMoved(Event, frozen=True):
     reason: str
     blocks: int = 0
     size_bytes: int = 0
+
+
+class Expired(Event, frozen=True):
+    """Lifecycle rules were applied in a bucket. `what` is objects, versions, markers or uploads."""
+
+    bucket: str
+    what: str
+    count: int
+
+
+class NoticeEnded(Event, frozen=True):
+    """An attempt to tell a webhook an S3 event ended. `outcome` is told, silent, refused, or dead: it was given up."""
+
+    webhook: str
+    event: str
+    bucket: str
+    key: str
+    outcome: str
+    age_s: float
+    """Since it was recorded."""
+    detail: str = ""
+
+
+class NoticesDropped(Event, frozen=True):
+    """S3 events were not recorded for a webhook, because too many waited for it already."""
+
+    webhook: str
+    count: int
+
+
+class AccessLogged(Event, frozen=True):
+    """Lines of a bucket's access log were delivered to `target`, failed (and will be tried again), were lost, or were dropped because
+    too many waited."""
+
+    bucket: str
+    target: str
+    outcome: str
+    lines: int
+    reason: str = ""
 
 
 class KeeperFailed(Event, frozen=True):

@@ -37,12 +37,18 @@ TAG_KEY_CHARS: Final = 128
 TAG_VALUE_CHARS: Final = 256
 CORS_RULES: Final = 100
 """Rules in one CORS configuration."""
+WEBSITE_BYTES: Final = 128 * KIB
+"""A website configuration."""
 WEBSITE_RULES: Final = 50
 """Routing rules in one website configuration."""
 NOTIFICATION_ROUTES: Final = 100
 """Rules in one notification configuration."""
 RULE_ID_CHARS: Final = 255
 """The id of a rule in a bucket's configuration."""
+LIFECYCLE_RULES: Final = 1000
+"""Rules in one lifecycle configuration."""
+NEWER_VERSIONS_MAX: Final = 100
+"""Largest NewerNoncurrentVersions."""
 PRESIGN_EXPIRY_S: Final = 7 * 24 * 3600
 """Longest validity of a presigned request."""
 CLOCK_SKEW_S: Final = 15 * 60
@@ -465,6 +471,50 @@ TRIM_BATCH: Final = 256
 """Inline bodies looked at in one transaction of the sweep."""
 BUCKETS_KNOWN: Final = 10_000
 """Buckets whose settings a process remembers; then it begins anew."""
+LIFECYCLE_BATCH: Final = 250
+"""Objects, versions or uploads that lifecycle looks at in one step; what is due of them goes in one commit."""
+LIFECYCLE_SLICE: Final = 16
+"""Of these, how many are compared with up to LIFECYCLE_RULES rules before the event loop gets its turn again."""
+LIFECYCLE_PAUSE_S: Final = 0.02
+"""Rest between two steps while clients are busy: nothing that expires is urgent."""
+LIFECYCLE_ROUNDS: Final = 8
+"""How often in a lifecycle day all objects of buckets with rules are looked at. What is due becomes due at midnight, so one would do;
+more of them make new rules work sooner, and are what is left when a round is interrupted."""
+LIFECYCLE_DAY_S: Final = 24 * 3600
+"""Default of `lifecycle.day`."""
+JOURNAL_S: Final = 300.0
+"""Default of `access_logs.interval`."""
+JOURNAL_LOOK_S: Final = 1.0
+"""How soon a process knows that a bucket has a log, or has none any more."""
+JOURNAL_OBJECT_BYTES: Final = 4 * MIB
+"""Lines of one bucket that are delivered at once, whatever the interval."""
+JOURNAL_BYTES: Final = 16 * MIB
+"""Lines that wait in one process; those beyond are dropped and counted."""
+JOURNAL_CLOSE_S: Final = 10.0
+"""How long a stop waits until the last lines are delivered."""
+NOTICES_WAITING: Final = 100_000
+"""Events that may wait for one webhook. A new one that finds as many is dropped, counted and told: that somebody does not listen must
+not keep anybody from writing."""
+NOTICE_AGE_S: Final = 24 * 3600.0
+"""An event that could not be told for so long is given up, with a line that names it: a dead letter."""
+NOTICE_BATCH: Final = 64
+"""Events of one webhook that are taken up at once, and settled in one commit."""
+NOTICES_AT_ONCE: Final = 8
+"""Requests at one webhook at once."""
+NOTICE_IDLE_S: Final = 1.0
+"""A webhook's keeper looks for events after this, even if nobody told it of one (another process may have recorded it)."""
+NOTICE_LOOK_S: Final = 10.0
+"""Interval at which what waits is counted, and what is too old given up."""
+WEBHOOK_S: Final = 10.0
+"""Time that a webhook has to answer."""
+WEBHOOK_CONNECT_S: Final = 3.0
+WEBHOOK_IDLE_S: Final = 15.0
+"""An unused connection is kept this long."""
+WEBHOOK_REPLY_BYTES: Final = 64 * KIB
+"""Of a webhook's answer so much is read, so that the connection can be used again; it means nothing."""
+WEBHOOK_RETRY_S: Final = 1.0
+"""First pause after a webhook was silent or refused an event; doubles to WEBHOOK_RETRY_MAX_S; with 50 % jitter."""
+WEBHOOK_RETRY_MAX_S: Final = 300.0
 SCRUB_BATCH: Final = 16
 SCRUB_PAUSE_MAX_S: Final = 600.0
 """Longest pause of the scrub, however few objects there are."""

@@ -69,6 +69,8 @@ def test_a_preflight_needs_no_signature(browser: Browser, shared: str, key: str)
         ({}, 400, b"BadRequest"),
         ({ORIGIN: "foo.suffix"}, 400, b"BadRequest"),
         ({ORIGIN: "foo.suffix", METHOD: "PATCH"}, 400, b"BadRequest"),
+        ({ORIGIN: "foo.suffix", METHOD: "get"}, 400, b"BadRequest"),
+        ({ORIGIN: "foo.put", METHOD: "PUT", HEADERS: "x-amz-date, bad header"}, 400, b"BadRequest"),
         ({ORIGIN: "foo.bar", METHOD: "GET"}, 403, b"AccessForbidden"),
         ({ORIGIN: "foo.suffix", METHOD: "PUT"}, 403, b"AccessForbidden"),
         ({ORIGIN: "foo.put", METHOD: "PUT", HEADERS: "authorization"}, 403, b"AccessForbidden"),
@@ -90,6 +92,7 @@ def test_a_preflight_of_a_bucket_without_rules_is_refused(browser: Browser, buck
     seen = browser.ask("OPTIONS", f"/{bucket}", asked)
     assert seen.status == 403
     assert b"CORS is not enabled for this bucket" in seen.body
+    assert b"<Method>GET</Method><ResourceType>BUCKET</ResourceType>" in seen.body
     seen = browser.ask("OPTIONS", "/no-such-bucket-anywhere", asked)
     assert (seen.status, b"NoSuchBucket" in seen.body) == (404, True)
 

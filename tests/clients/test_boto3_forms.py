@@ -149,11 +149,14 @@ def test_a_wrong_form_stores_nothing(browser: Browser, s3: Any, bucket: str, nam
 
 
 def test_a_post_that_is_no_form_is_told_so(browser: Browser, bucket: str) -> None:
-    assert browser.ask("POST", f"/{bucket}", {"Content-Type": "text/plain"}, b"x").code == "AccessDenied"
+    assert browser.ask("POST", f"/{bucket}", {"Content-Type": "text/plain"}, b"x").code == "PreconditionFailed"
+    assert (
+        browser.ask("POST", f"/{bucket}", {"Content-Type": "multipart/form-data"}, b"x").code == "MalformedPOSTRequest"
+    )
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     assert browser.ask("POST", f"/{bucket}", headers, b"nonsense").code == "MalformedPOSTRequest"
     nothing = b'--b\r\nContent-Disposition: form-data; name="key"\r\n\r\nfoo\r\n--b--\r\n'
-    assert browser.ask("POST", f"/{bucket}", headers, nothing).code == "IncorrectNumberOfFilesInPostRequest"
+    assert browser.ask("POST", f"/{bucket}", headers, nothing).code == "InvalidArgument"
 
 
 def test_a_form_says_how_its_object_is_encrypted(browser: Browser, s3: Any, bucket: str) -> None:

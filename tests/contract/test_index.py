@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import S3Error
-from holdfast.model import Bucket, MarkChange, Marks, Presence, WriteCondition
+from holdfast.index.interface import Deleted
+from holdfast.model import Bucket, MarkChange, Marks, Presence, Version, WriteCondition
 from holdfast.s3 import DeleteAsk
 from tests.contract.index_bench import BUCKET, ENGINES, Maker, Workbench, layout_of, part_of, upload_of
 
@@ -76,7 +77,10 @@ def test_settings_of_a_bucket_are_seen_at_once_and_end_with_it(run: Run) -> None
         assert (await index.bucket(BUCKET)).settings == {"cors": b"3", "versioning": b"2"}
         await index.configure(BUCKET, "cors", None)
         assert (await index.bucket(BUCKET)).settings == {"versioning": b"2"}
+        assert await index.configured("versioning") == (BUCKET,)
+        assert await index.configured("cors") == ()
         await index.delete_bucket(BUCKET)
+        assert await index.configured("versioning") == ()
         await index.create_bucket(Bucket(BUCKET, 2, ""))
         assert (await index.bucket(BUCKET)).settings == {}
         with refused("NoSuchBucket"):
@@ -357,6 +361,32 @@ def test_a_conditional_deletion_judges_each_key_alone(run: Run) -> None:
             "",
         ]
         assert (await bench.index.usage()).objects == 0
+
+    run(scenario)
+
+
+def test_a_deletion_of_what_was_seen_leaves_what_came_since(run: Run) -> None:
+    async def scenario(bench: Workbench) -> None:
+        index = bench.index
+
+        async def look() -> Version:
+            found = await index.get(BUCKET, "k")
+            assert found is not None
+            return found
+
+        async def outcome(looked_at: Version) -> Deleted:
+            asks = (DeleteAsk("k", seen=looked_at),)
+            return (await index.delete(BUCKET, asks, now_ms=bench.now_ms, owes=bench.grids))[0][0]
+
+        await bench.put("k", etag="x")
+        seen = await look()
+        await bench.put("k", etag="x")
+        newer = await look()
+        tagged = await index.mark(BUCKET, "k", "", MarkChange(tags={"a": "b"}))
+        assert (await outcome(seen)).code == "PreconditionFailed", "replaced by the same bytes"
+        assert (await outcome(newer)).code == "PreconditionFailed", "tagged"
+        assert (await outcome(tagged)).code == ""
+        assert (await outcome(tagged)).code == "PreconditionFailed", "gone already"
 
     run(scenario)
 

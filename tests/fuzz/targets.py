@@ -16,7 +16,7 @@ from holdfast.errors import CODES, GridError, S3Error
 from holdfast.grids import metadata, names
 from holdfast.grids.grid import Label
 from holdfast.grids.s3 import labels, replies
-from holdfast.limits import KEY_BYTES, LIST_PAGE, OBJECT_BYTES, PART_NUMBER_MAX
+from holdfast.limits import KEY_BYTES, LIST_PAGE, OBJECT_BYTES, PART_NUMBER_MAX, PUT_BYTES
 from holdfast.model import Place, pack
 from holdfast.signing import (
     amz_date,
@@ -30,11 +30,14 @@ from holdfast.signing import (
     trailer_signature,
 )
 from holdfast.wire import conditions, parse
+from holdfast.wire.browser.form import form_key, put_request, with_tags
+from holdfast.wire.browser.multipart import FormParser
+from holdfast.wire.browser.policy import check_form, read_policy
 from holdfast.wire.chunked import ChunkDecoder
 from holdfast.wire.operations import BodyKind, Operation, route
 from holdfast.wire.parse_buckets import fill_bucket
 from holdfast.wire.parse_multipart import fill_complete
-from holdfast.wire.parse_objects import fill_deletes
+from holdfast.wire.parse_objects import fill_deletes, put_object
 from holdfast.wire.render import render_error
 from holdfast.wire.request import Request, parse_query, parse_request
 from holdfast.wire.sigv4 import Payload, Signed, authenticate
@@ -55,6 +58,42 @@ def splits(data: bytes) -> Iterable[Sequence[bytes]]:
         yield [data[at : at + 1] for at in range(len(data))]
     at = int.from_bytes(hashlib.sha256(data).digest()[:4], "big") % (len(data) + 1)
     yield [piece for piece in (data[:at], data[at:]) if piece]
+
+
+# --- what browsers send ---
+
+
+def forms(data: bytes) -> None:
+    """An upload form means the same however it is cut; what is given out as its file is in it, and its policy allows or refuses."""
+    outcomes = [_form(pieces) for pieces in splits(data)]
+    assert all(outcome == outcomes[0] for outcome in outcomes), outcomes
+    fields, content, _ = outcomes[0]
+    assert content in data
+    with contextlib.suppress(S3Error):
+        key = form_key(fields, "f")
+        assert 1 <= len(key.encode()) <= KEY_BYTES and "\0" not in key
+        put = put_object(put_request(parse_request("POST", b"/bucket", []), fields, key))
+        assert (put.bucket, put.key) == ("bucket", key)
+        with_tags(put, fields)
+    with contextlib.suppress(S3Error):
+        policy = read_policy(fields.get("policy", ""))
+        assert policy.least_bytes >= 0 and 0 <= policy.most_bytes <= PUT_BYTES
+        check_form(policy, fields, bucket="bucket", now_ms=NOW_MS)
+        unchecked = {"policy", "file", "signature", "awsaccesskeyid", "x-amz-signature"}
+        covered = {condition.field for condition in policy.conditions}
+        assert all(name in covered | unchecked or name.startswith("x-ignore-") for name in fields)
+
+
+def _form(pieces: Sequence[bytes]) -> tuple[dict[str, str], bytes, str]:
+    """Fields, file, and the code of what was wrong."""
+    parser = FormParser(b"b")
+    try:
+        content = [parser.feed(piece) for piece in pieces]
+        parser.end()
+    except S3Error as error:
+        check_error(error, "/bucket")
+        return {}, b"", error.code
+    return parser.fields, b"".join(content), ""
 
 
 # --- requests ---
@@ -391,6 +430,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "signature": signature,
     "tampering": tampering,
     "chunks": chunks,
+    "forms": forms,
     "xml": xml,
     "small_grammars": small_grammars,
     "grid_replies": grid_replies,

@@ -4,11 +4,16 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from holdfast.errors import S3Error
+from holdfast.events import CopySuspected
 from holdfast.grids.memory import MemoryGrid
+from holdfast.index.interface import Payment
+from holdfast.keepers.probe import Probe
+from holdfast.keepers.scrub import Scrub
 from holdfast.limits import BLOCK_BYTES, DEBT_RETRY_MAX_S
 from holdfast.model import Facts, Marks, Place, Retention
 from holdfast.s3 import (
@@ -179,6 +184,47 @@ def test_a_copy_of_an_older_version_that_is_damaged_where_it_lies_is_repaired_fr
             grid.inject(Fault(Kind.REFUSE))
             assert await stage.read("k", first) == LARGE
             grid.heal()
+
+    staged(tmp_path, scenario)
+
+
+def test_a_probe_and_the_scrub_look_for_a_copy_where_it_lies(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        first = await stage.replicated("k", LARGE)
+        for grid in (stage.a, stage.b):
+            grid.inject(Fault(Kind.FULL), "copy", "stage")
+        await stage.made.put("k", b"second")
+        await stage.made.settle()
+        site = stage.made.site
+        for seat in site.seats.values():
+            await Probe(site, seat).read()
+        await Scrub(site, interval_s=1).step()
+        assert not any(isinstance(event, CopySuspected) for event in stage.made.events)
+        assert await stage.read("k", first) == LARGE
+
+    staged(tmp_path, scenario)
+
+
+def test_a_payment_of_a_key_is_none_of_the_version_that_left_it_with_its_number(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        index, now_ms = stage.made.site.index, stage.clock.now_ms()
+        number = stage.made.site.seats["a"].number
+        first = (await stage.made.put("k", b"first")).version_id
+        terms: dict[str, Any] = {"holder": "me", "now_ms": now_ms, "lease_until_ms": now_ms + 60_000}
+        paying = await index.claim_key(number, BUCKET, "k", **terms)
+        await stage.made.put("k", b"second")
+        home = home_of("k", first)
+        moving = await index.claim_key(number, BUCKET, home, **terms)
+        assert paying is not None
+        assert moving is not None
+        assert paying.seq == moving.seq
+        await index.settle([Payment(paying, "an etag")])
+        assert number in await index.debt_of(BUCKET, home)
+        assert number in await index.debt_of(BUCKET, "k")
+        for key in ("k", home):
+            version = await index.get(BUCKET, key)
+            assert version is not None
+            assert version.copies == ()
 
     staged(tmp_path, scenario)
 

@@ -487,6 +487,15 @@ def _absent_when_no_copy_answers(act: Act) -> Iterator[None]:
         yield
 
 
+@_mutant("An older version is moved before its key is changed at a grid.", r"lacks \.holdfast-versions", "versions-1")
+def _older_version_overwritten(act: Act) -> Iterator[None]:
+    async def nobody(site: Any, debt: Any) -> None:
+        act()
+
+    with _instead(paying, "make_way", nobody):
+        yield
+
+
 @_mutant("As many grids as the policy says hold a write before it is acknowledged.", r"acknowledged with", "81")
 def _acknowledged_without_enough_grids(act: Act) -> Iterator[None]:
     def enough(ack: int, outcomes: Any) -> bool:

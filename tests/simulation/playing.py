@@ -26,11 +26,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def simulate(seeds: range, steps: int) -> tuple[int, list[Verdict]]:
+def simulate(seeds: range, steps: int, focus: str = "") -> tuple[int, list[Verdict]]:
     """`holdfast simulate --json`: its exit code and its verdicts."""
     done = run(
         "-m", "holdfast", "simulate",
-        "--seed", str(seeds.start), "--count", str(len(seeds)), "--steps", str(steps), "--json",
+        "--seed", f"{focus}{seeds.start}", "--count", str(len(seeds)), "--steps", str(steps), "--json",
     )  # fmt: skip
     assert done.stdout, done.stderr
     return done.returncode, verdicts_of(json.loads(done.stdout))
@@ -41,14 +41,14 @@ def verdicts_of(said: Iterable[Any]) -> list[Verdict]:
     return [from_json(json.dumps(one).encode(), Verdict) for one in said]
 
 
-def expect_all_held(seeds: range, steps: int, record: Callable[[str, object], None]) -> None:
+def expect_all_held(seeds: range, steps: int, record: Callable[[str, object], None], focus: str = "") -> None:
     """Play seeds; every promise must hold in each, and each must be a run that is worth something."""
-    code, verdicts = simulate(seeds, steps)
+    code, verdicts = simulate(seeds, steps, focus)
     note(verdicts, record)
     broken = {verdict.seed: verdict.broken for verdict in verdicts if verdict.broken}
     assert not broken, f"again: holdfast simulate --seed {min(broken)} --steps {steps} --trace trace.txt"
     assert code == 0
-    assert [verdict.seed for verdict in verdicts] == [str(seed) for seed in seeds]
+    assert [verdict.seed for verdict in verdicts] == [f"{focus}{seed}" for seed in seeds]
     assert all(verdict.requests >= steps and verdict.calls > steps / 2 and verdict.troubles for verdict in verdicts)
 
 

@@ -240,6 +240,8 @@ EXAMPLES = {
     "scrub.interval": "8d",
     "sealing.master_key": "env:KEY",
     "sealing.kms_keys": "env:KEYS",
+    "lifecycle.day": "10s",
+    "access_logs.interval": "11s",
 }
 
 

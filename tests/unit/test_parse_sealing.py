@@ -212,7 +212,7 @@ def test_a_write_tells_the_context_too() -> None:
     [
         s3.ObjectPut("e", None, 1, sealed=Sealed(SealKind.S3)),
         s3.ObjectCopied("e", 0, None, sealed=Sealed(SealKind.S3)),
-        s3.UploadCreated("photos", "a", "u", None, None, Sealed(SealKind.S3)),
+        s3.UploadCreated("photos", "a", "u", None, None, sealed=Sealed(SealKind.S3)),
         s3.PartUploaded("e", None, Sealed(SealKind.S3)),
         s3.PartCopied("e", 0, None, Sealed(SealKind.S3)),
         s3.UploadCompleted("photos", "a", "e", None, sealed=Sealed(SealKind.S3)),

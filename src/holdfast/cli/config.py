@@ -14,6 +14,7 @@ from holdfast.cli.telling import ConfigOption, DataOption, JsonOption, prose, re
 from holdfast.config.check import meaning, warnings
 from holdfast.config.load import Reading
 from holdfast.config.settings import TABLES, Settings, rows
+from holdfast.wire.support import markdown
 
 app = typer.Typer(no_args_is_help=True, help="Look at the configuration: check it, or read what can be set.")
 
@@ -57,6 +58,12 @@ def print_providers() -> None:
     print(providers(), end="")
 
 
+@app.command("s3")
+def print_s3() -> None:
+    """Print what of the S3 API there is, as Markdown (docs/S3.md)."""
+    print(markdown(), end="")
+
+
 def _values(settings: Settings) -> dict[str, str]:
     """Every scalar setting as it would be written."""
     shown = {"data": str(settings.data)}
@@ -94,6 +101,10 @@ def _facts(reading: Reading) -> dict[str, Any]:
             for name, terms in settings.policy.items()
         ],
         "buckets": [{"name": bucket.name, "policy": bucket.policy} for bucket in settings.bucket],
+        "webhooks": [
+            {"name": hook.name, "url": hook.shown_url, "signed": bool(hook.secret.reveal())}
+            for hook in settings.webhook
+        ],
     }
 
 
@@ -116,6 +127,11 @@ def _print(reading: Reading) -> None:
         for bucket in settings.bucket:
             buckets.add_row(escape(bucket.name), bucket.policy)
         tables.append(buckets)
+    if settings.webhook:
+        webhooks = Table("Webhook", "Where", "Signed", box=None, pad_edge=False, header_style="bold")
+        for hook in settings.webhook:
+            webhooks.add_row(hook.name, escape(hook.shown_url), "yes" if hook.secret.reveal() else "no")
+        tables.append(webhooks)
     for table in tables:
         console.print(table)
         console.print()

@@ -37,6 +37,9 @@ def _names(settings: Settings) -> Iterator[Problem]:
     names = [grid.name for grid in settings.grid]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f'[[grid]] "{name}"', "there are two grids with this name.", "Give each grid a name of its own."
+    webhooks = [webhook.name for webhook in settings.webhook]
+    for name in sorted({name for name in webhooks if webhooks.count(name) > 1}):
+        yield f'[[webhook]] "{name}"', "there are two webhooks with this name.", "Give each a name of its own."
     buckets = [bucket.name for bucket in settings.bucket]
     for name in sorted({name for name in buckets if buckets.count(name) > 1}):
         yield f'[[bucket]] "{name}"', "this bucket is mentioned twice.", "A bucket has one policy."
@@ -176,6 +179,14 @@ def warnings(settings: Settings) -> list[str]:
         if grid.secret_key.reveal() and not grid.secret_key.reveal().startswith(("env:", "file:")):
             found.append(
                 f"grid {grid.name}: its secret key stands in the configuration: env:NAME or file:PATH keep it out of there."
+            )
+    for webhook in settings.webhook:
+        secret = webhook.secret.reveal()
+        if not secret:
+            found.append(f"webhook {webhook.name}: without a secret it cannot tell our events from anybody else's.")
+        elif not secret.startswith(("env:", "file:")):
+            found.append(
+                f"webhook {webhook.name}: its secret stands in the configuration: env:NAME or file:PATH keep it out of there."
             )
     found += _one_disk(settings)
     return found

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from holdfast.config.afterwards import WebhookSettings
 from holdfast.config.check import cross_check
 from holdfast.config.notation import PATH, Setting, Unreadable
 from holdfast.config.places import GridSettings
@@ -83,6 +84,7 @@ def read(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
         grid=grids,
         policy=_complete(reader.policies(content), grids),
         bucket=reader.repeated("bucket", BucketSettings, content, required=("name", "policy")),
+        webhook=reader.repeated("webhook", WebhookSettings, content, required=("name", "url")),
     )
     problems = reader.problems or cross_check(settings, reader.file_name)
     return Reading(settings, reader.origins, tuple(problems), file)

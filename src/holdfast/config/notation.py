@@ -61,6 +61,13 @@ class Kind(Value, frozen=True):
     from_text: Callable[[str], Any] = str
 
 
+class Setting(Value, frozen=True):
+    """A row of the table of settings."""
+
+    kind: Kind
+    doc: str
+
+
 class Address(Value, frozen=True):
     """Where to listen. Port 0 takes any free port."""
 
@@ -340,10 +347,3 @@ def read_region(raw: object) -> str:
 
 
 REGION: Final = Kind("text", read_region)
-
-
-class Setting(Value, frozen=True):
-    """A row of the table."""
-
-    kind: Kind
-    doc: str

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, get_type_hints
 
 from holdfast import limits
+from holdfast.config.afterwards import AccessLogSettings, LifecycleSettings, WebhookSettings
 from holdfast.config.notation import (
     ADDRESS,
     DOMAIN,
@@ -273,9 +274,12 @@ class Settings(Value, frozen=True):
     log: LogSettings = LogSettings()
     scrub: ScrubSettings = ScrubSettings()
     sealing: SealingSettings = SealingSettings()
+    lifecycle: LifecycleSettings = LifecycleSettings()
+    access_logs: AccessLogSettings = AccessLogSettings()
     grid: tuple[GridSettings, ...] = ()
     policy: dict[str, PolicySettings] = {}
     bucket: tuple[BucketSettings, ...] = ()
+    webhook: tuple[WebhookSettings, ...] = ()
 
     @property
     def index_path(self) -> Path:
@@ -328,9 +332,11 @@ TABLES: Final[dict[str, type[Value]]] = {
     "log": LogSettings,
     "scrub": ScrubSettings,
     "sealing": SealingSettings,
+    "lifecycle": LifecycleSettings,
+    "access_logs": AccessLogSettings,
 }
 """Tables that occur once: `[server]`."""
-LISTS: Final[dict[str, type[Value]]] = {"grid": GridSettings, "bucket": BucketSettings}
+LISTS: Final[dict[str, type[Value]]] = {"grid": GridSettings, "bucket": BucketSettings, "webhook": WebhookSettings}
 """Tables that may be repeated: `[[grid]]`."""
 NAMED: Final[dict[str, type[Value]]] = {"policy": PolicySettings}
 """Tables with a name: `[policy.standard]`."""

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from holdfast.copies.blocks import Block, all_blocks
 from holdfast.copies.reading import NoCopy, spool_is_sound, verify_copy
-from holdfast.copies.searching import judge
+from holdfast.copies.searching import judge, lies_at
 from holdfast.copies.site import Seat, Site
 from holdfast.copies.through import is_here, read_through
 from holdfast.crew import CrewFull
@@ -24,7 +24,7 @@ from holdfast.events import DebtPaid, DebtPostponed
 from holdfast.grids.grid import Label, Origin, Staged
 from holdfast.index.interface import CommitUnknown, Debt, Delay, Payment
 from holdfast.limits import BLOCK_BYTES, DEBT_RETRY_MAX_S, DEBT_RETRY_S, DOUBT_S, LEASE_S
-from holdfast.model import Place, Version
+from holdfast.model import Copy, Place, Version
 
 T = TypeVar("T")
 Ready = Callable[[], Awaitable[Staged]]
@@ -223,7 +223,7 @@ async def _moved(site: Site, seat: Seat, debt: Debt, version: Version, place: Pl
     if held is None or not held.etag or not seat.grid.capabilities.server_copy:
         return ""
     try:
-        return await seat.grid.copy(Place(place.bucket, held.at), place, if_match=held.etag, label=label)
+        return await seat.grid.copy(lies_at(place, held), place, if_match=held.etag, label=label)
     except Refused as refusal:
         # It is not there, or too large to be copied in one go: it comes from wherever it can be read.
         if refusal.reason in (Reason.ABSENT, Reason.MISMATCH):
@@ -245,14 +245,12 @@ async def _origins(
     owing = site.seat(debt.grid)
     if debt.suspect or debt.attempts or debt.doubt_ms or owing is None or owing.grid.capabilities.address is None:
         return ()
-    held = [
-        (seat, copy.etag) for copy in version.copies if (seat := site.seat(copy.grid)) is not None and seat is not owing
-    ]
+    held = [(seat, copy) for copy in version.copies if (seat := site.seat(copy.grid)) is not None and seat is not owing]
     held.sort(key=lambda one: -one[0].standing(min(version.size, BLOCK_BYTES)).share)
     origins = [
-        Origin(address, place, etag)
-        for seat, etag in held
-        if seat.trusted and etag and (address := seat.grid.capabilities.address) is not None
+        Origin(address, lies_at(place, copy), copy.etag)
+        for seat, copy in held
+        if seat.trusted and copy.etag and (address := seat.grid.capabilities.address) is not None
     ]
     return () if not origins or await is_here(site, version, blocks) else tuple(origins)
 
@@ -289,7 +287,7 @@ async def _read_back(
             return None
         if trusting and held.label is not None and version.size > BLOCK_BYTES:
             return held.etag
-        await verify_copy(site, number, place, blocks, held.etag)
+        await verify_copy(site, place, Copy(number, held.etag), blocks)
     except Refused as refusal:
         if refusal.reason in (Reason.ABSENT, Reason.MISMATCH):
             return None

@@ -11,13 +11,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from holdfast.copies.blocks import Block
-from holdfast.copies.searching import Search, from_grid
+from holdfast.copies.searching import Search, from_grid, lies_at
 from holdfast.copies.site import Site
 from holdfast.crew import CrewFull
 from holdfast.digests import crc32c
 from holdfast.errors import Corrupt, GridError, Reason, Refused
 from holdfast.health.budget import Budget
-from holdfast.model import Place, Version
+from holdfast.model import Copy, Place, Version
 
 
 class NoCopy(Exception):
@@ -110,12 +110,13 @@ async def spool_is_sound(site: Site, blocks: Sequence[Block]) -> bool:
     return True
 
 
-async def verify_copy(site: Site, number: int, place: Place, blocks: Sequence[Block], etag: str) -> None:
-    """Read one grid's copy and check every block. Raises GridError when it is not what the index says.
+async def verify_copy(site: Site, place: Place, copy: Copy, blocks: Sequence[Block]) -> None:
+    """Read the copy of what is kept at `place`, wherever it lies at its grid, and check every block. Raises GridError when it is not
+    what the index says.
 
     An empty body is checked by asking for it.
     """
-    seat = site.seat(number)
+    seat, etag, place = site.seat(copy.grid), copy.etag, lies_at(place, copy)
     assert seat is not None
     if not blocks:
         held = await seat.grid.head(place)

@@ -19,7 +19,12 @@ from holdfast.health.breaker import State
 from holdfast.health.budget import Budget
 from holdfast.health.standing import Use
 from holdfast.limits import HEDGE_UNKNOWN_S, RESCUE_S, RESCUES, RETRY_QUICK_S
-from holdfast.model import Place, Span, Version
+from holdfast.model import Copy, Place, Span, Version
+
+
+def lies_at(place: Place, copy: Copy) -> Place:
+    """Where the copy of what is kept at `place` lies at its grid."""
+    return Place(place.bucket, copy.at) if copy.at else place
 
 
 class Begun:
@@ -50,7 +55,7 @@ class Search:
         self._place = place
         self._version = version
         self._held = {copy.grid: copy.etag for copy in version.copies}
-        self._elsewhere = {copy.grid: Place(place.bucket, copy.at) for copy in version.copies if copy.at}
+        self._elsewhere = {copy.grid: lies_at(place, copy) for copy in version.copies if copy.at}
         self._next = [seat for number in route if (seat := site.seat(number)) is not None]
         self._again: list[Seat] = []
         """Failed quickly, which may pass."""

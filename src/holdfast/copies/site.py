@@ -6,7 +6,7 @@ the place behind it was replaced, and then the old number holds nothing for ever
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from holdfast.cache.cache import Cache
 from holdfast.clock import Clock
@@ -125,6 +125,7 @@ class Site:
         keep_inline_bytes: int,
         cache: Cache | None = None,
         vault: Vault | None = None,
+        webhooks: Collection[str] = (),
     ) -> None:
         self.index = index
         self.spool = spool
@@ -139,6 +140,8 @@ class Site:
         """Blocks that were fetched from grids; None when none are kept."""
         self.vault = vault
         """Keys of sealed objects, for `store` alone: whoever moves copies moves ciphertext."""
+        self.webhooks = frozenset(webhooks)
+        """Names of those that the operator configured: events go nowhere else."""
         self.hedges = Budget(share=HEDGE_SHARE, burst=HEDGE_BURST)
         """Second reads that slowness may cost in this process."""
         self.aligned = False
@@ -154,6 +157,7 @@ class Site:
         self._taken_since_bytes = 0
         self._looked_s = float("-inf")
         self._debt_wakers: list[asyncio.Event] = []
+        self._notice_wakers: list[asyncio.Event] = []
         self._doubt_wakers: dict[str, asyncio.Event] = {}
         self._terms = {terms.name: terms for terms in policies}
         self._default = default_policy
@@ -317,6 +321,17 @@ class Site:
         """A change left debts behind: catch-up need not wait for its next look."""
         for waker in self._debt_wakers:
             waker.set()
+
+    def note_notices(self) -> None:
+        """A change recorded events that are to be told to webhooks."""
+        for waker in self._notice_wakers:
+            waker.set()
+
+    def notice_waker(self) -> asyncio.Event:
+        """An event that `note_notices` sets."""
+        waker = asyncio.Event()
+        self._notice_wakers.append(waker)
+        return waker
 
     def new_holder(self) -> str:
         """A name under which one request or one batch of catch-up claims debts; unique for ever, so that a lease that

@@ -14,6 +14,7 @@ import enum
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from holdfast.index.notices import Notices
 from holdfast.model import (
     ALWAYS,
     UNMARKED,
@@ -28,6 +29,7 @@ from holdfast.model import (
     WriteCondition,
 )
 from holdfast.s3 import DeleteAsk, Page, Upload, UploadsPage
+from holdfast.s3.notification import Notice
 from holdfast.s3.versioning import VersionsPage
 
 SEVERAL: Final = -1
@@ -69,6 +71,8 @@ class NewVersion(Value, frozen=True):
     """Of these grids, the debts on which no lease runs are claimed for `holder` in the same commit."""
     lease_until_ms: int = 0
     marks: Marks = UNMARKED
+    notices: tuple[Notice, ...] = ()
+    """Events that are recorded with it."""
 
 
 class Written(Value, frozen=True):
@@ -232,7 +236,7 @@ class Usage(Value, frozen=True):
     uploads: int
 
 
-class Index(Protocol):
+class Index(Notices, Protocol):
     """See the module. All times are milliseconds of the wall clock."""
 
     # --- life ---
@@ -264,8 +268,12 @@ class Index(Protocol):
         """With its settings. Cheap enough for every request. Raises NoSuchBucket."""
         ...
 
-    async def configure(self, bucket: str, name: str, value: bytes | None) -> None:
-        """Set one of a bucket's settings, or take it away with None. Raises NoSuchBucket."""
+    async def configure(self, bucket: str, name: str, value: bytes | None, *, notices: Sequence[Notice] = ()) -> None:
+        """Set one of a bucket's settings, or take it away with None; the notices are recorded with it. Raises NoSuchBucket."""
+        ...
+
+    async def configured(self, name: str) -> tuple[str, ...]:
+        """Names of the buckets that have this setting, in byte order."""
         ...
 
     async def buckets(self, *, prefix: str = "", after: str = "", limit: int | None = None) -> tuple[Bucket, ...]:
@@ -299,9 +307,11 @@ class Index(Protocol):
         Returns one outcome per ask, and released spool files. Raises NoSuchBucket."""
         ...
 
-    async def mark(self, bucket: str, key: str, version_id: str, change: MarkChange) -> Version:
-        """Change the marks of a version (the current one where `version_id` is empty); returns it with its new marks. Raises
-        NoSuchBucket, NoSuchKey, NoSuchVersion."""
+    async def mark(
+        self, bucket: str, key: str, version_id: str, change: MarkChange, *, notices: Sequence[Notice] = ()
+    ) -> Version:
+        """Change the marks of a version (the current one where `version_id` is empty), and record the notices with it; returns it
+        with its new marks. Raises NoSuchBucket, NoSuchKey, NoSuchVersion."""
         ...
 
     async def version(self, bucket: str, key: str, version_id: str) -> Version | None:

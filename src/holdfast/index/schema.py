@@ -210,4 +210,28 @@ STEPS: Final[tuple[Step, ...]] = (
         ) STRICT, WITHOUT ROWID;
         """,
     ),
+    Step(
+        "events that wait to be told to webhooks",
+        """
+        CREATE TABLE notice (
+            number      INTEGER PRIMARY KEY,
+            webhook     TEXT    NOT NULL,
+            bucket      INTEGER NOT NULL,
+            key         BLOB    NOT NULL,
+            seq         INTEGER NOT NULL,   -- of the change that it tells of
+            version_id  TEXT    NOT NULL,
+            since_ms    INTEGER NOT NULL,
+            due_ms      INTEGER NOT NULL,
+            attempts    INTEGER NOT NULL,
+            data        BLOB    NOT NULL
+        ) STRICT;
+        CREATE INDEX notice_due ON notice (webhook, due_ms, number);
+        CREATE INDEX notice_key ON notice (webhook, bucket, key, number);
+        CREATE TABLE webhook (
+            name        TEXT    PRIMARY KEY,
+            waiting     INTEGER NOT NULL,   -- its rows in notice
+            dropped     INTEGER NOT NULL    -- events that found too many waiting, until somebody tells it
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
 )

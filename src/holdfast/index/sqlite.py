@@ -22,6 +22,7 @@ from holdfast.index import sqlite_buckets as buckets
 from holdfast.index import sqlite_debts as debts
 from holdfast.index import sqlite_deletes as deletes
 from holdfast.index import sqlite_grids as grids
+from holdfast.index import sqlite_notices as notices
 from holdfast.index import sqlite_objects as objects
 from holdfast.index import sqlite_scan as scans
 from holdfast.index import sqlite_uploads as uploads
@@ -41,12 +42,14 @@ from holdfast.index.interface import (
     Usage,
     Written,
 )
+from holdfast.index.notices import NoticeSums, PutOff, WaitingNotice
 from holdfast.index.sqlite_batch import Batch, GridBook
 from holdfast.index.sqlite_commit import Committer
 from holdfast.index.sqlite_open import open_lock, open_reader, open_writer, prepare, unavailable
 from holdfast.limits import BUCKETS_KNOWN, CLAIM_BATCH, COMMIT_SLICE, INDEX_LOCK_S, READ_SLICE
 from holdfast.model import Bucket, Layout, MarkChange, Part, Version, pack, replace
 from holdfast.s3 import DeleteAsk, Page, Upload, UploadsPage
+from holdfast.s3.notification import Notice
 from holdfast.s3.versioning import VersionsPage
 
 _GET = f"SELECT {objects.VERSION_COLUMNS}, {objects.INLINE_COLUMN} FROM object WHERE bucket = ? AND key = ?"
@@ -143,8 +146,12 @@ class SqliteIndex:
                 self._buckets[name] = found
             return found
 
-    async def configure(self, bucket: str, name: str, value: bytes | None) -> None:
-        await self._committer.submit(buckets.configure, bucket, name, value)
+    async def configure(self, bucket: str, name: str, value: bytes | None, *, notices: Sequence[Notice] = ()) -> None:
+        await self._committer.submit(buckets.configure, bucket, name, value, notices)
+
+    async def configured(self, name: str) -> tuple[str, ...]:
+        with _READING:
+            return buckets.read_configured(self._reader, name)
 
     async def buckets(self, *, prefix: str = "", after: str = "", limit: int | None = None) -> tuple[Bucket, ...]:
         with _READING:
@@ -180,8 +187,10 @@ class SqliteIndex:
     ) -> tuple[tuple[Deleted, ...], tuple[str, ...]]:
         return await self._committer.submit_long(deletes.delete, bucket, asks, now_ms, owes)
 
-    async def mark(self, bucket: str, key: str, version_id: str, change: MarkChange) -> Version:
-        home = await self._committer.submit(objects.mark, bucket, key.encode(), version_id, change)
+    async def mark(
+        self, bucket: str, key: str, version_id: str, change: MarkChange, *, notices: Sequence[Notice] = ()
+    ) -> Version:
+        home = await self._committer.submit(objects.mark, bucket, key.encode(), version_id, change, notices)
         version = await self.get(bucket, home.decode())
         if version is None:  # Deleted at once.
             raise S3Error("NoSuchKey", fields={"Key": key})
@@ -334,6 +343,26 @@ class SqliteIndex:
     async def tombstone(self, bucket: str, key: str) -> int | None:
         with _READING:
             return objects.read_tombstone(self._reader, bucket, key.encode())
+
+    # --- notices ---
+
+    async def due_notices(self, webhook: str, *, now_ms: int, limit: int) -> tuple[WaitingNotice, ...]:
+        with _READING:
+            return notices.read_due(self._reader, webhook, now_ms, limit)
+
+    async def old_notices(self, *, before_ms: int, limit: int) -> tuple[WaitingNotice, ...]:
+        with _READING:
+            return notices.read_before(self._reader, before_ms, limit)
+
+    async def settle_notices(self, told: Sequence[int], put_off: Sequence[PutOff]) -> None:
+        await self._committer.submit(notices.settle, told, put_off)
+
+    async def notice_sums(self) -> tuple[NoticeSums, ...]:
+        with _READING:
+            return notices.read_sums(self._reader)
+
+    async def take_dropped(self, webhook: str) -> int:
+        return await self._committer.submit(notices.take_dropped, webhook)
 
     # --- grids and policies ---
 

@@ -4,14 +4,17 @@ Answers for: making, deleting and finding them. Functions over a `Batch` or a re
 never removed; the number of a name stays its number after deletion and re-creation.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import apsw
 
 from holdfast.errors import S3Error
+from holdfast.index import sqlite_notices as notices
 from holdfast.index import sqlite_uploads as uploads
 from holdfast.index.sqlite_batch import Batch
 from holdfast.model import Bucket, replace
+from holdfast.s3.notification import Notice
 
 _COLUMNS = "name, created_ms, policy, owner, region"
 
@@ -51,7 +54,7 @@ def delete(batch: Batch, name: str) -> tuple[str, ...]:
     return released
 
 
-def configure(batch: Batch, name: str, setting: str, value: bytes | None) -> None:
+def configure(batch: Batch, name: str, setting: str, value: bytes | None, told: Sequence[Notice] = ()) -> None:
     """Set or remove one of a bucket's settings. Raises NoSuchBucket."""
     bucket = batch.bucket(name)
     if value is None:
@@ -59,6 +62,8 @@ def configure(batch: Batch, name: str, setting: str, value: bytes | None) -> Non
     else:
         batch.execute("INSERT OR REPLACE INTO setting (bucket, name, value) VALUES (?, ?, ?)", (bucket, setting, value))
     batch.buckets_changed()
+    if told:
+        notices.record(batch, bucket, b"", batch.next_seq(), "", told)
 
 
 def number(connection: apsw.Connection, name: str) -> int:
@@ -79,6 +84,16 @@ def read(connection: apsw.Connection, name: str) -> Bucket:
         (name,),
     ).fetchall()
     return replace(Bucket(*row), settings=dict(settings))
+
+
+def read_configured(connection: apsw.Connection, setting: str) -> tuple[str, ...]:
+    """Names of the buckets that have a setting."""
+    rows: list[tuple[Any, ...]] = connection.execute(
+        "SELECT bucket.name FROM setting JOIN bucket ON bucket.id = setting.bucket"
+        " WHERE setting.name = ? AND deleted_ms IS NULL ORDER BY bucket.name",
+        (setting,),
+    ).fetchall()
+    return tuple([name for (name,) in rows])
 
 
 def read_all(connection: apsw.Connection, prefix: str, after: str, limit: int | None) -> tuple[Bucket, ...]:

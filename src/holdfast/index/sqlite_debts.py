@@ -151,9 +151,10 @@ def _current(batch: Batch, bucket: int, key: bytes) -> Version | None:
 
 def _lease(batch: Batch, debt: Debt) -> _Lease | None:
     """A debt while its holder still has it, under whichever number it has now."""
+    # The key counts, too: a version that left its key took its number along, and may be owed under another one.
     row = batch.execute(
-        f"SELECT {_LEASED} FROM debt WHERE seq = ? AND grid = ? AND holder = ?",
-        (debt.seq, debt.grid, debt.holder),
+        f"SELECT {_LEASED} FROM debt WHERE seq = ? AND grid = ? AND holder = ? AND key = ?",
+        (debt.seq, debt.grid, debt.holder, debt.key.encode()),
     ).get
     if row is None:
         row = batch.execute(

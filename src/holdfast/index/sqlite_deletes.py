@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from holdfast.index.interface import Deleted
 from holdfast.index.sqlite_batch import Batch, Steps
+from holdfast.index.sqlite_notices import record
 from holdfast.index.sqlite_objects import Prior, drop_null, erase, find, owe_absence, read_marks
 from holdfast.index.sqlite_versions import (
     Past,
@@ -23,7 +24,7 @@ from holdfast.index.sqlite_versions import (
     set_aside,
 )
 from holdfast.limits import COMMIT_SLICE
-from holdfast.model import Presence
+from holdfast.model import UNMARKED, Presence, Version
 from holdfast.s3 import DeleteAsk
 from holdfast.s3.versioning import NULL, is_version_id, new_version_id
 
@@ -37,7 +38,10 @@ def delete(
     outcomes: list[Deleted] = []
     released: list[str] = []
     for number, ask in enumerate(asks, start=1):
-        outcomes.append(_delete_one(batch, bucket, ask, now_ms, grids, released))
+        outcome = _delete_one(batch, bucket, ask, now_ms, grids, released)
+        outcomes.append(outcome)
+        if ask.notices and not outcome.code:
+            _record(batch, bucket, ask, outcome)
         if number % COMMIT_SLICE == 0:
             yield
     return tuple(outcomes), tuple(released)
@@ -49,6 +53,8 @@ def _delete_one(
     key = ask.key.encode()
     prior = find(batch, bucket, key)
     status = batch.versioning(bucket)
+    if ask.seen is not None and not _unchanged(batch, bucket, key, prior, ask.seen, ask.since_ms):
+        return Deleted(prior is not None, "PreconditionFailed", ask.version_id)
     if ask.version_id and status:
         return _delete_version(batch, bucket, key, ask, prior, grids, released)
     code = "NoSuchVersion" if ask.version_id not in ("", NULL) else _refusal(ask, prior)
@@ -60,6 +66,30 @@ def _delete_one(
         return Deleted(False)
     erase(batch, bucket, key, prior, grids, released)
     return Deleted(True)
+
+
+def _unchanged(batch: Batch, bucket: int, key: bytes, prior: Prior | None, seen: Version, since_ms: int) -> bool:
+    """Whether a version or a delete marker is what a keeper saw: with the same marks, and current or not since the same moment."""
+    found, home = prior, key
+    if seen.marker or since_ms:
+        past = find_past(batch, bucket, key, seen.version_id)
+        if past is None or past.since_ms != since_ms or bool(past.marker) != seen.marker:
+            return False
+        if seen.marker:
+            return True
+        found, home = find(batch, bucket, past.home), past.home
+    if found is None or found.seq != seen.seq:
+        return False
+    packed: bytes | None = batch.execute("SELECT marks FROM object WHERE bucket = ? AND key = ?", (bucket, home)).get
+    return (UNMARKED if packed is None else read_marks(packed)) == seen.marks
+
+
+def _record(batch: Batch, bucket: int, ask: DeleteAsk, outcome: Deleted) -> None:
+    """Of what the deletion might have turned out to be, tell what it was; where nothing was, nothing happened."""
+    made = outcome.marker and not ask.version_id
+    if made or outcome.existed:
+        told = [notice for notice in ask.notices if notice.marks == made]
+        record(batch, bucket, ask.key.encode(), batch.next_seq(), outcome.version_id, told)
 
 
 def _mark_deleted(

@@ -13,6 +13,7 @@ import apsw
 from holdfast.errors import S3Error
 from holdfast.index.interface import NewVersion, SpoolFile, Written
 from holdfast.index.sqlite_batch import Batch, GridBook
+from holdfast.index.sqlite_notices import record
 from holdfast.index.sqlite_owe import owe_anew, owe_more, owed
 from holdfast.index.sqlite_versions import (
     add_tombstone,
@@ -40,6 +41,7 @@ from holdfast.model import (
     replace,
     unpacker,
 )
+from holdfast.s3.notification import Notice
 from holdfast.s3.versioning import NULL, is_reserved, new_version_id
 
 VERSION_COLUMNS = "seq, size, etag, modified_ms, facts, copies, crc, spool, version_id, marks"
@@ -245,6 +247,8 @@ def write(
         owe_home(batch, bucket, home, prior.seq, prior.size, aside)
     if status and claimed:
         guests = {grid: guest for grid in claimed if (guest := guest_at(batch, bucket, key, grid))}
+    if change.notices:
+        record(batch, bucket, key, seq, version_id if status else "", change.notices)
     doubts = {grid: since_ms for grid, since_ms in claimed.items() if since_ms}
     return Written(seq, tuple(claimed), released, doubts, version_id if status else "", guests)
 
@@ -279,7 +283,9 @@ def owe_absence(batch: Batch, bucket: int, key: bytes, before: int, grids: set[i
         owe_more(batch, bucket, key, seq, 0, grids, before, debts, batch.now_ms)
 
 
-def mark(batch: Batch, bucket_name: str, key: bytes, version_id: str, change: MarkChange) -> bytes:
+def mark(
+    batch: Batch, bucket_name: str, key: bytes, version_id: str, change: MarkChange, notices: Sequence[Notice]
+) -> bytes:
     """Change the marks of a version; returns the key of its row. Raises NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed (a
     delete marker), AccessDenied (a lock does not allow it)."""
     bucket = batch.bucket(bucket_name)
@@ -287,7 +293,15 @@ def mark(batch: Batch, bucket_name: str, key: bytes, version_id: str, change: Ma
     packed: bytes | None = batch.execute("SELECT marks FROM object WHERE bucket = ? AND key = ?", (bucket, home)).get
     marks = changed(UNMARKED if packed is None else read_marks(packed), change, batch.now_ms)
     batch.execute("UPDATE object SET marks = ? WHERE bucket = ? AND key = ?", (pack_marks(marks), bucket, home))
+    if notices:
+        record(batch, bucket, key, batch.next_seq(), told_id(batch, bucket, home), notices)
     return home
+
+
+def told_id(batch: Batch, bucket: int, home: bytes) -> str:
+    """The id under which clients know the version in this row; empty in a bucket that never kept versions."""
+    found: str = batch.execute("SELECT version_id FROM object WHERE bucket = ? AND key = ?", (bucket, home)).get
+    return found if batch.versioning(bucket) else ""
 
 
 def home_in(connection: Any, bucket: int, key: bytes, version_id: str) -> bytes:

@@ -92,9 +92,9 @@ class Probe:
         layout = await self._site.index.layout(version.seq) if version.crc is None else None
         if version.crc is None and layout is None:
             return
-        etag = next(copy.etag for copy in version.copies if copy.grid == self._seat.number)
+        copy = next(copy for copy in version.copies if copy.grid == self._seat.number)
         try:
-            await verify_copy(self._site, self._seat.number, place, list(all_blocks(version, layout))[:1], etag)
+            await verify_copy(self._site, place, copy, list(all_blocks(version, layout))[:1])
         except GridError as trouble:
             await judge(self._site, place, version, self._seat.number, trouble)
 

@@ -59,7 +59,6 @@ class Scrub:
             if seat is None or seat.state is not GridState.UP:
                 continue
             try:
-                lies = Place(place.bucket, copy.at) if copy.at else place
-                await verify_copy(self._site, copy.grid, lies, blocks, copy.etag)
+                await verify_copy(self._site, place, copy, blocks)
             except GridError as trouble:
                 await judge(self._site, place, version, copy.grid, trouble)

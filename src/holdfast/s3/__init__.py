@@ -25,6 +25,12 @@ from holdfast.model import (
     WriteCondition,
 )
 from holdfast.s3.encryption import CustomerKey, SealAsk, Sealed
+from holdfast.s3.lifecycle import Due
+from holdfast.s3.listings import ListObjects as ListObjects
+from holdfast.s3.listings import ListVersions as ListVersions
+from holdfast.s3.listings import ObjectsListed as ObjectsListed
+from holdfast.s3.listings import Page as Page
+from holdfast.s3.notification import Notice
 
 
 class Body(Protocol):
@@ -86,6 +92,8 @@ class ListBuckets(Value, frozen=True):
     after: str = ""
     """From the continuation token."""
     limit: int | None = None
+    region: str = ""
+    """Only those there; empty for all."""
 
 
 class BucketsListed(Value, frozen=True):
@@ -101,6 +109,7 @@ class CreateBucket(Value, frozen=True):
     """LocationConstraint."""
     object_lock: bool = False
     acl: str = ""
+    tags: dict[str, str] = {}
     expected: Expected = Expected()
     """Of the XML body."""
 
@@ -127,6 +136,7 @@ class PutObject(Value, frozen=True):
     expected: Expected = Expected()
     condition: WriteCondition = ALWAYS
     marks: Marks = UNMARKED
+    form: bool = False  # PostObject
     seal: SealAsk | None = None
 
 
@@ -136,6 +146,7 @@ class ObjectPut(Value, frozen=True):
     size: int
     version_id: str = ""
     """Empty in a bucket that never kept versions; so in the other results, too."""
+    expiry: Due | None = None
     sealed: Sealed | None = None
 
 
@@ -162,7 +173,7 @@ class ObjectGot:
     must be called in the end when there is a stream. Not a Value: it is used once.
     """
 
-    __slots__ = ("data", "part_checksum", "parts", "span", "stream", "version")
+    __slots__ = ("data", "expiry", "part_checksum", "parts", "span", "stream", "version")
 
     def __init__(
         self,
@@ -182,6 +193,7 @@ class ObjectGot:
         """Number of parts when the request named a part of a multipart object (x-amz-mp-parts-count)."""
         self.part_checksum = part_checksum
         """The checksum of the asked part, when the request named one."""
+        self.expiry: Due | None = None
 
 
 class DeleteObject(Value, frozen=True):
@@ -204,6 +216,11 @@ class DeleteAsk(Value, frozen=True):
     version_id: str = ""
     condition: WriteCondition = ALWAYS
     bypass: bool = False
+    seen: Version | None = None
+    since_ms: int = 0
+    """Only while it is as it was seen, its marks and since when it is not the latest (0: it is); else PreconditionFailed."""
+    notices: tuple[Notice, ...] = ()
+    """Of all that it may turn out to be; the index records what it was."""
 
 
 class DeleteObjects(Value, frozen=True):
@@ -267,6 +284,7 @@ class ObjectCopied(Value, frozen=True):
     checksum: Checksum | None
     version_id: str = ""
     source_version_id: str = ""
+    expiry: Due | None = None
     sealed: Sealed | None = None
 
 
@@ -292,52 +310,6 @@ class ObjectAttributes(Value, frozen=True):
     truncated: bool
 
 
-# --- listings ---
-
-
-class ListObjects(Value, frozen=True):
-    """ListObjects (`v2` false) and ListObjectsV2. `after` is the exclusive lower bound that the request's
-    marker, start-after or continuation token means; the raw texts are kept to be echoed."""
-
-    bucket: str
-    v2: bool
-    prefix: str = ""
-    delimiter: str = ""
-    after: str = ""
-    limit: int = 1000
-    encode: bool = False
-    """encoding-type=url"""
-    fetch_owner: bool = False
-    marker: str | None = None
-    start_after: str | None = None
-    token: str | None = None
-
-
-class ListVersions(Value, frozen=True):
-    bucket: str
-    prefix: str = ""
-    delimiter: str = ""
-    key_marker: str = ""
-    version_marker: str = ""
-    limit: int = 1000
-    encode: bool = False
-
-
-class Page(Value, frozen=True):
-    """A page of keys: `versions` and `prefixes` together are at most the limit and each is in byte order.
-    `next` is the key or common prefix to go on after, empty at the end."""
-
-    versions: tuple[tuple[str, Version], ...]
-    prefixes: tuple[str, ...]
-    next: str
-
-
-class ObjectsListed(Value, frozen=True):
-    ask: ListObjects
-    page: Page
-    owner: str
-
-
 # --- multipart ---
 
 
@@ -357,6 +329,8 @@ class UploadCreated(Value, frozen=True):
     upload_id: str
     algorithm: Algorithm | None
     kind: ChecksumType | None
+    abort: Due | None = None
+    """When a lifecycle rule aborts it."""
     sealed: Sealed | None = None
 
 
@@ -422,6 +396,7 @@ class UploadCompleted(Value, frozen=True):
     etag: str
     checksum: Checksum | None
     version_id: str = ""
+    expiry: Due | None = None
     sealed: Sealed | None = None
 
 
@@ -457,6 +432,7 @@ class PartsListed(Value, frozen=True):
     next: int
     """Last part number of this page when there are more, else 0."""
     owner: str
+    abort: Due | None = None
 
 
 class ListMultipartUploads(Value, frozen=True):

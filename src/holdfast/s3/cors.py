@@ -4,11 +4,13 @@ Source: Amazon S3 API Reference, PutBucketCors; User Guide, "Using cross-origin 
 "CORS protocol". Pure.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
 from holdfast.model import Value
 
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 METHODS: Final = ("GET", "PUT", "POST", "DELETE", "HEAD")
 """What a rule may allow."""
 
@@ -61,6 +63,11 @@ class Shared(Value, frozen=True):
     configured: bool
     """The bucket has rules."""
     sharing: Sharing | None = None
+
+
+def is_token(name: str) -> bool:
+    """Whether it can be the name of a header. RFC 9110 section 5.6.2."""
+    return _TOKEN.fullmatch(name) is not None
 
 
 def share(cors: Cors, origin: str, method: str, headers: Iterable[str] = ()) -> Sharing | None:

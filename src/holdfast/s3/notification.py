@@ -6,7 +6,7 @@ Invariant of a Notification that was accepted: no event of no key matches two of
 
 from typing import Final
 
-from holdfast.model import Value
+from holdfast.model import Value, replace
 
 EVENTS: Final = frozenset(
     {
@@ -73,3 +73,37 @@ class Notification(Value, frozen=True):
 def covers(asked: str, event: str) -> bool:
     """Whether an event type that was asked for is, or includes, another one."""
     return asked == event or (asked.endswith(":*") and event.startswith(asked[:-1]))
+
+
+class Notice(Value, frozen=True, omit_defaults=True):
+    """One event for one webhook, with what is known of it before its change is committed."""
+
+    webhook: str
+    event: str
+    """Without `s3:`, as in `ObjectCreated:Put`; but `s3:TestEvent`."""
+    bucket: str
+    key: str
+    at_ms: int
+    route: str = ""
+    """Id of the rule that asked for it."""
+    owner: str = ""
+    """The bucket's."""
+    region: str = ""
+    size: int | None = None
+    etag: str = ""
+    principal: str = ""
+    """Who caused it; empty for the server itself."""
+    address: str = ""
+    request_id: str = ""
+    host_id: str = ""
+
+    @property
+    def marks(self) -> bool:
+        """Whether it tells of a delete marker that was made."""
+        return self.event.endswith(":DeleteMarkerCreated")
+
+    def caused(self, principal: str, address: str, request_id: str, host_id: str) -> "Notice":
+        """The notice with who caused it."""
+        return replace(
+            self, principal=principal or "Anonymous", address=address, request_id=request_id, host_id=host_id
+        )

@@ -26,6 +26,8 @@ class PutSetting(Value, frozen=True):
     """A value of the kind that the setting's row in `wire.documents` names."""
     expected: Expected = Expected()
     """Of the body."""
+    beside: str = ""
+    """What the header says that is a part of the setting, where there is one."""
 
 
 class DeleteSetting(Value, frozen=True):

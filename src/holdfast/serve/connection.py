@@ -103,6 +103,13 @@ class Connection(asyncio.Protocol):
         self.lost = False
         self.writable = True
 
+    @property
+    def tls(self) -> tuple[str, str]:
+        """Version and cipher suite, empty without TLS."""
+        found = self._transport.get_extra_info("ssl_object")
+        cipher = found.cipher() if found is not None else None
+        return ("", "") if cipher is None else (found.version() or "", cipher[0])
+
     # --- the transport ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -106,6 +106,11 @@ class Exchange:
         return self._connection.client
 
     @property
+    def tls(self) -> tuple[str, str]:
+        """Version and cipher suite of TLS, empty without it."""
+        return self._connection.tls
+
+    @property
     def framed(self) -> bool:
         """True when the request said how its body is delimited (an empty one included)."""
         return self.declared is not None or self.chunked

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import errno
 import traceback
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from holdfast import s3
@@ -23,6 +23,7 @@ from holdfast.limits import PATIENCE_S, XML_BYTES
 from holdfast.model import replace
 from holdfast.s3.cors import Preflight
 from holdfast.s3.locks import GetLegalHold, GetRetention, PutLegalHold, PutRetention
+from holdfast.s3.notices import CALLER
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, value_of
 from holdfast.s3.tagging import DeleteObjectTagging, GetObjectTagging, PutObjectTagging
 from holdfast.s3.website import Website
@@ -34,7 +35,7 @@ from holdfast.wire.browser.cors import actual, sharing_headers
 from holdfast.wire.browser.form import form_key, posted, put_request, wish_of, with_tags
 from holdfast.wire.browser.multipart import is_form
 from holdfast.wire.browser.policy import check_form, read_policy
-from holdfast.wire.browser.signed import authenticate_form
+from holdfast.wire.browser.signed import authenticate_upload
 from holdfast.wire.browser.website import error_page
 from holdfast.wire.operations import BodyKind, Operation, route
 from holdfast.wire.parse_sealing import brings_key, insecure
@@ -87,19 +88,38 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 class _Call:
     """What becomes known of a request while it is served; the event at its end says it."""
 
-    __slots__ = ("access_key", "code", "detail", "id", "operation", "request", "status", "told")
+    __slots__ = (
+        "access_key",
+        "code",
+        "detail",
+        "exchange",
+        "host_id",
+        "id",
+        "operation",
+        "request",
+        "result",
+        "status",
+        "told",
+    )
 
-    def __init__(self, identifier: str) -> None:
+    def __init__(self, identifier: str, host_id: str, exchange: Exchange) -> None:
         self.id = identifier
+        self.host_id = host_id
+        self.exchange = exchange
         self.request: Request | None = None
         self.operation = ""
         self.access_key = ""
         self.code = ""
         self.detail = ""
+        self.result: object = None
         self.status = 0
         """When it differs from that of the reply."""
-        self.told: list[tuple[str, str]] = []
+        self.told: Sequence[tuple[str, str]] = ()
         """Headers for the browser that every reply to it has."""
+
+    @property
+    def client(self) -> str:
+        return self.exchange.client
 
 
 class Gateway:
@@ -142,7 +162,8 @@ class Gateway:
         """Answer one request. Raises nothing but CancelledError."""
         began_s = self._clock.monotonic_s()
         self._id_count = (self._id_count + 1) & 0xFFFFFFFF
-        call = _Call(f"{self._id_prefix}{self._id_count:08X}")
+        call = _Call(f"{self._id_prefix}{self._id_count:08X}", self._host_id, exchange)
+        CALLER.set(call)
         try:
             await self._serve(exchange, call)
         except ClientGone:
@@ -185,6 +206,7 @@ class Gateway:
             result, ask = await self._run_patiently(exchange, call, operation, signed)
         else:
             result, ask = await self._run(exchange, request, operation, signed)
+        call.result = result
         if isinstance(result, s3.ObjectGot):
             await self._send_object(exchange, call, ask, result)
         else:
@@ -212,12 +234,11 @@ class Gateway:
         """PostObject: who sends it, and what it asks for, is in the form."""
         assert operation.parse is not None
         if not is_form(request.headers.get("content-type", "")):
-            self._authenticate(request)
             condition = {"Condition": "Bucket POST must be of the enclosure-type multipart/form-data"}
             raise S3Error("PreconditionFailed", fields=condition)
         form = await read_form(exchange, request)
         fields, now_ms = form.fields, self._clock.now_ms()
-        signed = authenticate_form(fields, secret_of=self._secret_of, region=self._region, now_ms=now_ms)
+        signed = authenticate_upload(fields, secret_of=self._secret_of, region=self._region, now_ms=now_ms)
         if signed is None:
             raise S3Error("AccessDenied", detail="anonymous")
         call.access_key = signed.access_key
@@ -228,7 +249,8 @@ class Gateway:
         meant = put_request(request, fields, key)
         self._check_key(meant)
         ask = with_tags(operation.parse(meant), fields)
-        put = await self._methods[type(ask)](ask, form)
+        put = await self._methods[type(ask)](replace(ask, form=True), form)
+        call.result = put
         self._send(exchange, call, posted(wish_of(fields), put, key, request, secure=self._secure))
 
     async def _visit(self, exchange: Exchange, call: _Call, request: Request) -> None:
@@ -243,6 +265,7 @@ class Gateway:
 
         seen = await visit(site, request, read, secure=self._secure)
         if isinstance(seen, Shown):
+            call.result = seen.got
             await self._send_object(exchange, call, seen.ask, seen.got, seen.status)
         else:
             self._send(exchange, call, seen)
@@ -359,6 +382,7 @@ class Gateway:
                 access_key=call.access_key,
                 client=exchange.client,
                 detail=call.detail,
+                call=call,
             )
         )
 

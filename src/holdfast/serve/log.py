@@ -133,6 +133,10 @@ class Log:
             events.CatchUpTold: self._catch_up_told,
             events.CopySuspected: self._copy_suspected,
             events.CacheMoved: self._cache_moved,
+            events.Expired: self._expired,
+            events.NoticeEnded: self._notice_ended,
+            events.NoticesDropped: self._notices_dropped,
+            events.AccessLogged: self._access_logged,
             events.KeeperFailed: self._keeper_failed,
             events.Noted: lambda event: self.line("info", event.message, **event.fields),
         }
@@ -262,6 +266,28 @@ class Log:
             self.line("info", "cache is on", blocks=event.blocks, size=event.size_bytes)
         else:
             self.line("warning", "cache is off: reads go to the grids", reason=event.reason)
+
+    def _expired(self, event: events.Expired) -> None:
+        if self._admit("info", "lifecycle", event.bucket):
+            self.line("info", "lifecycle removed what expired", bucket=event.bucket, what=event.what, count=event.count)
+
+    def _notice_ended(self, event: events.NoticeEnded) -> None:
+        """A dead letter has a line of its own, always: it is the last that is heard of it."""
+        fields = {"webhook": event.webhook, "what": event.event, "bucket": event.bucket, "key": event.key}
+        if event.outcome == "dead":
+            self.line("error", "event was given up", **fields, age_s=round(event.age_s), reason=event.detail)
+        elif event.outcome != "told" and self._admit("warning", "notice", event.webhook, event.outcome):
+            self.line("warning", f"webhook is {event.outcome}", **fields, reason=event.detail)
+
+    def _notices_dropped(self, event: events.NoticesDropped) -> None:
+        self.line(
+            "error", "events were dropped: too many wait for their webhook", webhook=event.webhook, count=event.count
+        )
+
+    def _access_logged(self, event: events.AccessLogged) -> None:
+        if event.outcome != "delivered" and self._admit("warning", "access log", event.bucket, event.outcome):
+            fields = {"bucket": event.bucket, "target": event.target, "lines": event.lines, "reason": event.reason}
+            self.line("warning", f"access log: lines {event.outcome}", **fields)
 
     def _keeper_failed(self, event: events.KeeperFailed) -> None:
         if self._admit("error", "keeper failed", event.keeper):

@@ -70,6 +70,19 @@ _COUNTERS: Final = (
         ("outcome",),
     ),
     Family("holdfast_cache_evictions", "Blocks that left the cache: for want of room, for age, damaged.", ("reason",)),
+    Family(
+        "holdfast_lifecycle_expired", "What lifecycle rules removed: objects, versions, markers, uploads.", ("what",)
+    ),
+    Family(
+        "holdfast_notices",
+        "S3 events for webhooks: told; silent and refused will be tried again; dead and dropped are lost.",
+        ("webhook", "outcome"),
+    ),
+    Family(
+        "holdfast_access_log_lines",
+        "Lines of server access logs: delivered; failed will be tried again; lost and dropped are gone.",
+        ("outcome",),
+    ),
     Family("holdfast_keeper_failures", "Unexpected failures of keepers.", ("keeper",)),
 )
 _HISTOGRAMS: Final = (
@@ -100,6 +113,8 @@ _GAUGES: Final = (
         "Time to the first block of a read lately, by its size.",
         ("grid", "size", "quantile", "worker"),
     ),
+    Family("holdfast_notices_waiting", "S3 events that wait to be told.", ("webhook",)),
+    Family("holdfast_notices_oldest_seconds", "Age of the oldest of them.", ("webhook",)),
     Family("holdfast_breakers", "Workers that have the breaker in this state.", ("grid", "class", "state")),
 )
 _BOUNDS: Final = {family.name: family.bounds for family in _HISTOGRAMS}
@@ -144,6 +159,12 @@ class Tally:
             events.CacheAsked: self._cache_asked,
             events.CacheOffered: lambda event: self._count("holdfast_cache_offers", (event.outcome,)),
             events.CacheEvicted: lambda event: self._count("holdfast_cache_evictions", (event.reason,), event.blocks),
+            events.Expired: lambda event: self._count("holdfast_lifecycle_expired", (event.what,), event.count),
+            events.NoticeEnded: lambda event: self._count("holdfast_notices", (event.webhook, event.outcome)),
+            events.NoticesDropped: lambda event: self._count(
+                "holdfast_notices", (event.webhook, "dropped"), event.count
+            ),
+            events.AccessLogged: lambda event: self._count("holdfast_access_log_lines", (event.outcome,), event.lines),
             events.KeeperFailed: lambda event: self._count("holdfast_keeper_failures", (event.keeper,)),
         }
 

@@ -7,6 +7,7 @@ workers that see a grid differently, the worst view is told.
 from collections.abc import Sequence
 
 from holdfast.copies.site import Seat, Site
+from holdfast.index.notices import NoticeSums
 from holdfast.limits import KIB
 from holdfast.model import Value
 from holdfast.serve.metrics import Labels, Snapshot
@@ -95,4 +96,14 @@ def health_gauges(site: Site, *, worker: int) -> dict[str, list[tuple[Labels, fl
         "holdfast_demoted": demoted,
         "holdfast_read_share": shares,
         "holdfast_first_block_seconds": latencies,
+    }
+
+
+def notice_gauges(sums: Sequence[NoticeSums], *, now_ms: int) -> dict[str, list[tuple[Labels, float]]]:
+    """What waits to be told to webhooks, as it was counted last."""
+    return {
+        "holdfast_notices_waiting": [((one.webhook,), float(one.waiting)) for one in sums],
+        "holdfast_notices_oldest_seconds": [
+            ((one.webhook,), max(0.0, (now_ms - one.oldest_ms) / 1000) if one.oldest_ms else 0.0) for one in sums
+        ],
     }

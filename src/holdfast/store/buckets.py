@@ -16,11 +16,14 @@ from holdfast.s3 import (
     Location,
 )
 from holdfast.s3.locks import ObjectLock
+from holdfast.s3.tagging import Tags
 from holdfast.s3.versioning import Versioning
 
 
-async def list_buckets(site: Site, ask: ListBuckets, owner: str) -> BucketsListed:
-    """All buckets in order of their names, or a page of them."""
+async def list_buckets(site: Site, ask: ListBuckets, owner: str, region: str) -> BucketsListed:
+    """All buckets in order of their names, or a page of them. All are in the region of the endpoint."""
+    if ask.region not in ("", region):
+        return BucketsListed((), owner, ask.prefix, "")
     limit = None if ask.limit is None else ask.limit + 1
     found = await site.index.buckets(prefix=ask.prefix, after=ask.after, limit=limit)
     page = found if ask.limit is None else found[: ask.limit]
@@ -37,9 +40,9 @@ async def create_bucket(site: Site, ask: CreateBucket, owner: str, region: str) 
             fields={"LocationConstraint": ask.region},
         )
     policy = site.policy_of(ask.bucket)
-    settings = {}
+    settings = {"tagging": pack(Tags(ask.tags))} if ask.tags else {}
     if ask.object_lock:
-        settings = {"versioning": pack(Versioning("Enabled")), "object-lock": pack(ObjectLock())}
+        settings |= {"versioning": pack(Versioning("Enabled")), "object-lock": pack(ObjectLock())}
     await site.index.create_bucket(Bucket(ask.bucket, site.clock.now_ms(), policy, owner, ask.region, settings))
     return BucketCreated(ask.bucket)
 

@@ -13,6 +13,8 @@ from holdfast.limits import PUT_BYTES
 from holdfast.model import Checksum, Facts, Place, Span, Version, replace
 from holdfast.s3 import CopyObject, CopySource, Expected, ObjectCopied
 from holdfast.s3.encryption import sealed
+from holdfast.s3.expiry import expiry_of
+from holdfast.s3.notices import CREATED_COPY
 from holdfast.s3.versioning import NULL
 from holdfast.store.locks import marks_with_default
 from holdfast.store.plan import check_copy
@@ -100,10 +102,13 @@ async def copy_object(site: Site, ask: CopyObject) -> ObjectCopied:
     facts = facts_with(facts, received)
     marks = ask.marks if ask.replace_tags else replace(ask.marks, tags=version.marks.tags)
     marks = marks_with_default(bucket, marks, site.clock.now_ms())
-    modified_ms, version_id = await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, marks=marks)
+    modified_ms, version_id = await commit_body(
+        site, bucket, ask.key, received, facts, ask.condition, marks=marks, event=CREATED_COPY
+    )
     source_id = version.version_id if version.version_id != NULL or ask.source.version_id else ""
+    expiry = expiry_of(bucket, ask.key, received.plain_size, marks.tags, modified_ms)
     told = None if seal is None else sealed(received.seal, seal.customer)
-    return ObjectCopied(received.etag, modified_ms, facts.checksum, version_id, source_id, told)
+    return ObjectCopied(received.etag, modified_ms, facts.checksum, version_id, source_id, expiry, told)
 
 
 def _facts(ask: CopyObject, version: Version) -> Facts:

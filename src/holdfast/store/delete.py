@@ -18,6 +18,7 @@ from holdfast.s3 import (
     ObjectDeleted,
     ObjectsDeleted,
 )
+from holdfast.s3.notices import REMOVED, telling
 from holdfast.s3.versioning import is_reserved
 from holdfast.store.write import check_outage
 
@@ -64,9 +65,12 @@ async def _delete(site: Site, bucket: str, asks: Sequence[DeleteAsk]) -> list[De
     policy = check_outage(site, bucket)
     refusals = [_refusal(ask) for ask in asks]
     meant = [ask for ask, refusal in zip(asks, refusals, strict=True) if not refusal]
+    meant = telling(await site.index.bucket(bucket), site.webhooks, meant, REMOVED, at_ms=site.clock.now_ms())
     outcomes, released = await site.index.delete(bucket, meant, now_ms=site.clock.now_ms(), owes=policy.grids)
     await site.spool.release(released)
     site.note_debts()
+    if any(ask.notices for ask in meant):
+        site.note_notices()
     given = iter(outcomes)
     return [Deleted(False, refusal) if refusal else next(given) for refusal in refusals]
 

@@ -34,6 +34,8 @@ from holdfast.s3 import (
     UploadPartCopy,
 )
 from holdfast.s3.encryption import sealed
+from holdfast.s3.expiry import abort_of, expiry_of
+from holdfast.s3.notices import CREATED_UPLOAD, notices_of
 from holdfast.s3.versioning import NULL
 from holdfast.store.copying import copy_source, receive_copy
 from holdfast.store.locks import marks_with_default
@@ -44,9 +46,9 @@ from holdfast.store.write import acknowledge_again, check_outage, commit
 
 async def create_upload(site: Site, ask: CreateMultipartUpload) -> UploadCreated:
     """Begin an upload. If it is to be sealed, all its parts are under one data key."""
+    bucket = await site.index.bucket(ask.bucket)
     policy = site.redundancy(ask.bucket)
     check_holdable(site, policy, bucket=ask.bucket, key=ask.key, facts=ask.facts)
-    bucket = await site.index.bucket(ask.bucket)
     facts, told = ask.facts, None
     seal = wanted(bucket, policy, ask.seal)
     if seal is not None:
@@ -56,7 +58,8 @@ async def create_upload(site: Site, ask: CreateMultipartUpload) -> UploadCreated
     marks = marks_with_default(bucket, ask.marks, now_ms)
     upload = Upload(ask.bucket, ask.key, upload_id, now_ms, facts, ask.algorithm, ask.kind, marks)
     await site.index.create_upload(upload)
-    return UploadCreated(ask.bucket, ask.key, upload_id, ask.algorithm, ask.kind, told)
+    abort = abort_of(bucket, ask.key, upload.initiated_ms)
+    return UploadCreated(ask.bucket, ask.key, upload_id, ask.algorithm, ask.kind, abort, told)
 
 
 async def upload_part(site: Site, ask: UploadPart, body: Body) -> PartUploaded:
@@ -141,24 +144,27 @@ async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCom
     etag = f"{md5.hexdigest()}-{len(parts)}"
     checksum = _checksum(ask, upload, parts)
     seal = None if upload.facts.seal is None else replace(upload.facts.seal, size=size)
+    bucket, now_ms = await site.index.bucket(ask.bucket), site.clock.now_ms()
     version = NewVersion(
         ask.bucket,
         ask.key,
         kept,
         etag,
-        site.clock.now_ms(),
+        now_ms,
         replace(upload.facts, checksum=checksum, upload_id=ask.upload_id, seal=seal),
         (),
         layout=Layout(parts, multipart=True),
         spool=tuple(SpoolFile(part.spool, part.size) for part in parts),
         condition=ask.condition,
         marks=upload.marks,
+        notices=notices_of(bucket, site.webhooks, (CREATED_UPLOAD,), ask.key, at_ms=now_ms, size=size, etag=etag),
     )
     try:
         written = await commit(site, version, ask.upload_id)
     except S3Error as missing:
         return await _completed_before(site, ask, missing)
-    return UploadCompleted(ask.bucket, ask.key, etag, checksum, written.version_id, sealed(seal))
+    expiry = expiry_of(bucket, ask.key, size, upload.marks.tags, now_ms)
+    return UploadCompleted(ask.bucket, ask.key, etag, checksum, written.version_id, expiry, sealed(seal))
 
 
 async def _completed_before(site: Site, ask: CompleteMultipartUpload, missing: S3Error) -> UploadCompleted:
@@ -168,7 +174,7 @@ async def _completed_before(site: Site, ask: CompleteMultipartUpload, missing: S
             await acknowledge_again(site, ask.bucket, ask.key, version)
             version_id = version.version_id if version.version_id != NULL else ""
             told = sealed(version.facts.seal)
-            return UploadCompleted(ask.bucket, ask.key, version.etag, version.facts.checksum, version_id, told)
+            return UploadCompleted(ask.bucket, ask.key, version.etag, version.facts.checksum, version_id, sealed=told)
     raise missing
 
 
@@ -267,4 +273,5 @@ async def list_parts(site: Site, ask: ListParts, owner: str) -> PartsListed:
     found = await site.index.parts(ask.bucket, ask.key, ask.upload_id, after=ask.after, limit=limit + 1)
     page = found[:limit]
     more = page[-1].number if page and len(found) > len(page) else 0
-    return PartsListed(ask, upload, page, more, owner)
+    abort = abort_of(await site.index.bucket(ask.bucket), ask.key, upload.initiated_ms)
+    return PartsListed(ask, upload, page, more, owner, abort)

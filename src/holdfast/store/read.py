@@ -19,6 +19,7 @@ from holdfast.health.standing import Standing
 from holdfast.limits import INLINE_BYTES, LIST_PAGE, READ_AGAIN
 from holdfast.model import Checksum, Layout, Place, Span, Version
 from holdfast.s3 import GetObject, GetObjectAttributes, ObjectAttributes, ObjectGot
+from holdfast.s3.expiry import expiry_of
 from holdfast.s3.versioning import RESERVED, is_reserved, is_version_id, versioning_of
 from holdfast.sealing.frames import Damaged
 from holdfast.store.plan import check_read, order_copies, resolve_range
@@ -69,7 +70,11 @@ async def get_object(site: Site, ask: GetObject) -> ObjectGot:
     version = await current(site, ask.bucket, ask.key, ask.version_id)
     for _ in range(READ_AGAIN):
         try:
-            return await _serve(site, ask, version)
+            got = await _serve(site, ask, version)
+            if not ask.version_id:
+                bucket = await site.index.bucket(ask.bucket)
+                got.expiry = expiry_of(bucket, ask.key, version.plain_size, version.marks.tags, version.modified_ms)
+            return got
         except S3Error as trouble:
             if trouble.code != "ServiceUnavailable":
                 raise

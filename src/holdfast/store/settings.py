@@ -14,6 +14,8 @@ from holdfast.s3 import Done
 from holdfast.s3.cors import Cors, Preflight, Shared, share
 from holdfast.s3.encryption import BY_POLICY
 from holdfast.s3.logging import Logging
+from holdfast.s3.notices import notices_of_test, webhook_of
+from holdfast.s3.notification import Notice, Notification
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut, setting
 from holdfast.store.locks import check_lock, check_versioning
 from holdfast.store.seals import ENCRYPTION
@@ -30,10 +32,21 @@ async def _check_logging(site: Site, bucket: Bucket, value: Logging) -> None:
             raise S3Error("InvalidTargetBucketForLogging", fields={"TargetBucket": value.target}) from missing
 
 
+async def _check_notification(site: Site, bucket: Bucket, value: Notification) -> None:
+    for route in value.routes:
+        if webhook_of(route.destination) not in site.webhooks:
+            raise S3Error(
+                "InvalidArgument",
+                "Unable to validate the following destination configurations",
+                fields={"ArgumentName": route.destination, "ArgumentValue": "The destination does not exist"},
+            )
+
+
 RULES: Mapping[str, Rule] = {
     "versioning": check_versioning,
     "object-lock": check_lock,
     "logging": _check_logging,
+    "notification": _check_notification,
 }
 
 
@@ -48,8 +61,13 @@ async def get_setting(site: Site, ask: GetSetting) -> SettingGot:
 
 async def put_setting(site: Site, ask: PutSetting) -> SettingPut:
     """Set it. Raises NoSuchBucket and what its rule raises."""
-    await _check(site, ask.bucket, ask.name, ask.value)
-    await site.index.configure(ask.bucket, ask.name, pack(ask.value))
+    bucket = await _check(site, ask.bucket, ask.name, ask.value)
+    notices: tuple[Notice, ...] = ()
+    if isinstance(ask.value, Notification):
+        notices = notices_of_test(bucket, ask.value, at_ms=site.clock.now_ms())
+    await site.index.configure(ask.bucket, ask.name, pack(ask.value), notices=notices)
+    if notices:
+        site.note_notices()
     return SettingPut(ask.name)
 
 
@@ -66,8 +84,9 @@ async def preflight(site: Site, ask: Preflight) -> Shared:
     return Shared(False) if cors is None else Shared(True, share(cors, ask.origin, ask.method, ask.headers))
 
 
-async def _check(site: Site, name: str, marker: str, value: Any) -> None:
+async def _check(site: Site, name: str, marker: str, value: Any) -> Bucket:
     bucket = await site.index.bucket(name)
     rule = RULES.get(marker)
     if rule is not None:
         await rule(site, bucket, value)
+    return bucket

@@ -38,7 +38,7 @@ class Store:
         self._region = region
 
     async def list_buckets(self, ask: s3.ListBuckets) -> s3.BucketsListed:
-        return await buckets.list_buckets(self._site, ask, self._owner)
+        return await buckets.list_buckets(self._site, ask, self._owner, self._region)
 
     async def create_bucket(self, ask: s3.CreateBucket) -> s3.BucketCreated:
         return await buckets.create_bucket(self._site, ask, self._owner, self._region)

@@ -5,6 +5,7 @@ Invariant: a change of tags makes no new version and no debt.
 
 from holdfast.copies.site import Site
 from holdfast.model import MarkChange
+from holdfast.s3.notices import TAGGED, UNTAGGED, notices_of
 from holdfast.s3.tagging import (
     DeleteObjectTagging,
     GetObjectTagging,
@@ -24,11 +25,19 @@ async def get_tags(site: Site, ask: GetObjectTagging) -> ObjectTags:
 
 async def put_tags(site: Site, ask: PutObjectTagging) -> TagsPut:
     """Give a version these tags and no others. Raises NoSuchBucket, NoSuchKey, NoSuchVersion."""
-    version = await site.index.mark(ask.bucket, ask.key, ask.version_id, MarkChange(tags=ask.tags))
-    return TagsPut(version.version_id)
+    return TagsPut(await _mark(site, ask, ask.tags, TAGGED))
 
 
 async def delete_tags(site: Site, ask: DeleteObjectTagging) -> TagsDeleted:
     """Take all tags of a version away. Raises NoSuchBucket, NoSuchKey, NoSuchVersion."""
-    version = await site.index.mark(ask.bucket, ask.key, ask.version_id, MarkChange(tags={}))
-    return TagsDeleted(version.version_id)
+    return TagsDeleted(await _mark(site, ask, {}, UNTAGGED))
+
+
+async def _mark(site: Site, ask: PutObjectTagging | DeleteObjectTagging, tags: dict[str, str], event: str) -> str:
+    """Change the tags, tell it as this event, and return the version's id."""
+    bucket = await site.index.bucket(ask.bucket)
+    notices = notices_of(bucket, site.webhooks, (event,), ask.key, at_ms=site.clock.now_ms())
+    version = await site.index.mark(ask.bucket, ask.key, ask.version_id, MarkChange(tags=tags), notices=notices)
+    if notices:
+        site.note_notices()
+    return version.version_id

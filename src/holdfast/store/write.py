@@ -10,9 +10,22 @@ from holdfast.copies.site import Site
 from holdfast.errors import S3Error
 from holdfast.index.interface import Debt, Delay, NewVersion, Written
 from holdfast.limits import LEASE_S
-from holdfast.model import UNMARKED, Facts, Layout, Marks, Place, Redundancy, Version, WriteCondition, replace
+from holdfast.model import (
+    UNMARKED,
+    Bucket,
+    Facts,
+    Layout,
+    Marks,
+    Place,
+    Redundancy,
+    Version,
+    WriteCondition,
+    replace,
+)
 from holdfast.s3 import Body, ObjectPut, PutObject
 from holdfast.s3.encryption import sealed
+from holdfast.s3.expiry import expiry_of
+from holdfast.s3.notices import CREATED_POST, CREATED_PUT, notices_of
 from holdfast.store.acknowledge import Acknowledgement, candidates_of, outage
 from holdfast.store.ahead import Ahead, staging_ahead
 from holdfast.store.locks import marks_with_default
@@ -34,9 +47,20 @@ async def put_object(site: Site, ask: PutObject, body: Body) -> ObjectPut:
         marks = ask.marks
         if bucket.settings or marks is not UNMARKED:
             marks = marks_with_default(bucket, marks, site.clock.now_ms())
-        _, version_id = await commit_body(site, ask.bucket, ask.key, received, facts, ask.condition, ahead, marks=marks)
+        now_ms, version_id = await commit_body(
+            site,
+            bucket,
+            ask.key,
+            received,
+            facts,
+            ask.condition,
+            ahead,
+            marks=marks,
+            event=CREATED_POST if ask.form else CREATED_PUT,
+        )
+    expiry = expiry_of(bucket, ask.key, received.plain_size, marks.tags, now_ms)
     told = None if seal is None else sealed(received.seal, seal.customer)
-    return ObjectPut(received.etag, received.checksum, received.plain_size, version_id, told)
+    return ObjectPut(received.etag, received.checksum, received.plain_size, version_id, expiry, told)
 
 
 def facts_with(facts: Facts, received: Received) -> Facts:
@@ -48,7 +72,7 @@ def facts_with(facts: Facts, received: Received) -> Facts:
 
 async def commit_body(
     site: Site,
-    bucket: str,
+    bucket: Bucket,
     key: str,
     received: Received,
     facts: Facts,
@@ -56,20 +80,24 @@ async def commit_body(
     ahead: Ahead | None = None,
     *,
     marks: Marks = UNMARKED,
+    event: str,
 ) -> tuple[int, str]:
-    """Commit a received body as the current version; returns its modification time (ms) and its version id."""
+    """Commit a received body as the current version, which is told as this `event`; returns its modification time (ms) and its
+    version id."""
     now_ms = site.clock.now_ms() if ahead is None else ahead.label.modified_ms
+    size, etag = received.plain_size, received.etag
+    notices = notices_of(bucket, site.webhooks, (event,), key, at_ms=now_ms, size=size, etag=etag)
     if received.inline is not None:
         version = NewVersion(
-            bucket, key, received.size, received.etag, now_ms, facts, (),
-            inline=received.inline, crc=received.crc, condition=condition, marks=marks,
+            bucket.name, key, received.size, received.etag, now_ms, facts, (),
+            inline=received.inline, crc=received.crc, condition=condition, marks=marks, notices=notices,
         )  # fmt: skip
     else:
         assert received.file is not None
         version = NewVersion(
-            bucket, key, received.size, received.etag, now_ms, facts, (),
+            bucket.name, key, received.size, received.etag, now_ms, facts, (),
             layout=Layout((received.part(1, now_ms),), multipart=False), spool=(received.file,), condition=condition,
-            seq=ahead.label.seq if ahead is not None else 0, marks=marks,
+            seq=ahead.label.seq if ahead is not None else 0, marks=marks, notices=notices,
         )  # fmt: skip
     return now_ms, (await commit(site, version, ahead=ahead)).version_id
 
@@ -110,6 +138,8 @@ async def commit(site: Site, version: NewVersion, upload_id: str = "", ahead: Ah
         claimed = [Debt(n, change.bucket, change.key, 0, 0, 0, change.holder, policy.name, None) for n in change.claims]
         await site.index.postpone([Delay(debt, now_ms, "the client left", False) for debt in claimed])
         raise
+    if change.notices:
+        site.note_notices()
     if written.released:
         await site.spool.release(written.released)
     if policy.ack:

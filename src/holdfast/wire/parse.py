@@ -30,6 +30,10 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 _CHECKSUM_HEADERS: Mapping[str, Algorithm] = {algorithm.header: algorithm for algorithm in Algorithm}
+_CHECKSUMS_ELSEWHERE = frozenset(
+    f"x-amz-checksum-{name}" for name in ("md5", "sha512", "xxhash3", "xxhash64", "xxhash128")
+)
+"""Sums that Amazon takes, too."""
 _CHECKSUM_SETTINGS = frozenset({"x-amz-checksum-algorithm", "x-amz-checksum-type", "x-amz-checksum-mode"})
 
 SEALING_HEADERS = frozenset(
@@ -49,8 +53,9 @@ SEALING_HEADERS = frozenset(
 """What `parse_sealing` understands."""
 _REFUSED_PREFIXES = (
     "x-amz-server-side-encryption",
-    "x-amz-copy-source-server-side-encryption",
+    "x-amz-copy-source-server-side-encryption-",
     "x-amz-grant-",
+    "x-amz-object-lock-event-hold",
 )
 _REFUSED = frozenset({"x-amz-write-offset-bytes"})
 """Headers that ask for what is not implemented, unless they are empty."""
@@ -139,6 +144,8 @@ def check_header(name: str, value: str) -> None:
         if value not in _PRIVATE_ACLS:
             raise refused_header(name)
     elif name.startswith("x-amz-checksum-") and name not in _CHECKSUM_HEADERS and name not in _CHECKSUM_SETTINGS:
+        if name not in _CHECKSUMS_ELSEWHERE:
+            raise S3Error("InvalidRequest", "The algorithm type you specified in x-amz-checksum- header is invalid.")
         raise refused_header(name)
 
 

@@ -4,6 +4,7 @@ from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.limits import BUCKETS_PAGE
 from holdfast.model import replace
+from holdfast.wire.documents.tagging import read_new_bucket
 from holdfast.wire.parse import (
     check_headers,
     decode_token,
@@ -22,14 +23,9 @@ from holdfast.xml import malformed, parse_xml
 
 def list_buckets(request: Request) -> s3.ListBuckets:
     query = request.query
-    if query.get("bucket-region"):
-        raise S3Error(
-            "NotImplemented",
-            "The parameter bucket-region asks for functionality that is not implemented.",
-            fields={"Parameter": "bucket-region"},
-        )
     limit = number(query, "max-buckets", 0, least=1, most=BUCKETS_PAGE)
-    return s3.ListBuckets(query.get("prefix", ""), decode_token(query.get("continuation-token", "")), limit or None)
+    after = decode_token(query.get("continuation-token", ""))
+    return s3.ListBuckets(query.get("prefix", ""), after, limit or None, query.get("bucket-region", ""))
 
 
 def create_bucket(request: Request) -> s3.CreateBucket:
@@ -50,13 +46,13 @@ def create_bucket(request: Request) -> s3.CreateBucket:
 
 
 def fill_bucket(ask: s3.CreateBucket, body: bytes) -> s3.CreateBucket:
-    """The request with the region that its body names. No body means the region of the endpoint."""
+    """The request with the region and the tags that its body names. No body means the region of the endpoint."""
     verify(ask.expected, body)
     if not body.strip():
         return ask
     root = parse_xml(body, "CreateBucketConfiguration")
     for child in root.children:
-        if child.name in ("Location", "Bucket") or (child.name == "Tags" and child.children):
+        if child.name in ("Location", "Bucket"):
             raise S3Error(
                 "NotImplemented",
                 f"The element {child.name} asks for functionality that is not implemented.",
@@ -65,7 +61,8 @@ def fill_bucket(ask: s3.CreateBucket, body: bytes) -> s3.CreateBucket:
         if child.name not in ("LocationConstraint", "Tags"):
             raise malformed(f"{child.name} in CreateBucketConfiguration")
     region = (root.get("LocationConstraint") or "").strip()
-    return replace(ask, region=region)
+    tags = root.find("Tags")
+    return replace(ask, region=region, tags={} if tags is None else read_new_bucket(tags))
 
 
 def head_bucket(request: Request) -> s3.HeadBucket:
@@ -80,8 +77,20 @@ def get_bucket_location(request: Request) -> s3.GetBucketLocation:
     return s3.GetBucketLocation(request.bucket)
 
 
+_RESTORE = "RestoreStatus"
+
+
+def _check_optional(request: Request) -> None:
+    """RestoreStatus may be asked for: no object here has one, because none has to be restored. Raises InvalidArgument."""
+    name = "x-amz-optional-object-attributes"
+    text = request.headers.get(name)
+    if text is not None and {one.strip() for one in text.split(",")} != {_RESTORE}:
+        raise invalid(name, text, "Invalid attribute name specified.")
+
+
 def list_objects(request: Request) -> s3.ListObjects:
     query = request.query
+    _check_optional(request)
     marker = query.get("marker", "")
     return s3.ListObjects(
         request.bucket,
@@ -98,6 +107,7 @@ def list_objects(request: Request) -> s3.ListObjects:
 def list_objects_v2(request: Request) -> s3.ListObjects:
     """A continuation token outweighs `start-after`."""
     query = request.query
+    _check_optional(request)
     if query["list-type"] != "2":
         raise invalid("list-type", query["list-type"], "Invalid List Type specified in Request")
     token = query.get("continuation-token")
@@ -118,6 +128,7 @@ def list_objects_v2(request: Request) -> s3.ListObjects:
 
 def list_versions(request: Request) -> s3.ListVersions:
     query = request.query
+    _check_optional(request)
     key_marker, version_marker = query.get("key-marker", ""), query.get("version-id-marker", "")
     if version_marker and not key_marker:
         raise invalid(

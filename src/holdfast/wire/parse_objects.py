@@ -125,7 +125,7 @@ def _storage_class(headers: Mapping[str, str]) -> str:
 def put_object(request: Request) -> s3.PutObject:
     query = request.query
     if "partNumber" in query:
-        raise invalid("uploadId", "", "A part number needs an upload id.")
+        raise invalid("partNumber", query["partNumber"], "This operation does not accept partNumber without uploadId")
     headers = headers_of(request)
     return s3.PutObject(
         request.bucket,
@@ -134,7 +134,7 @@ def put_object(request: Request) -> s3.PutObject:
         expected(headers),
         write_condition(headers),
         with_locks(tagged(headers), headers),
-        seal_ask(headers),
+        seal=seal_ask(headers),
     )
 
 

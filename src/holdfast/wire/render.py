@@ -7,12 +7,14 @@ Invariant: every result type of `s3` has a row in the table, and every S3Error r
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.model import UNMARKED, Checksum, ChecksumType, Marks
 from holdfast.s3.cors import Shared
 from holdfast.s3.encryption import sealed
+from holdfast.s3.lifecycle import Due
 from holdfast.s3.locks import LegalHoldGot, LockPut, RetentionGot
 from holdfast.s3.settings import SettingGot, SettingPut
 from holdfast.s3.tagging import ObjectTags, TagsDeleted, TagsPut
@@ -100,6 +102,8 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
             headers.append(("Content-Range", f"bytes {span.start}-{span.end - 1}/{version.plain_size}"))
         if got.parts:
             headers.append(("x-amz-mp-parts-count", str(got.parts)))
+    if got.expiry is not None:
+        headers += _expiry(got.expiry)
     if ask.checksum_mode and checksum is not None:
         headers.append((checksum.algorithm.header, checksum.value))
         headers.append(("x-amz-checksum-type", checksum.kind.value))
@@ -123,6 +127,9 @@ def render(request: Request, result: object, *, secure: bool = False) -> Reply:
     """The reply to every operation whose result is not an object's bytes. `secure` says that the client came by TLS."""
     if isinstance(result, s3.UploadCompleted):
         return _upload_completed(request, result, secure)
+    if isinstance(result, Shared):
+        check_shared(request, result)
+        return Reply(200, sharing_headers(result))
     return _RENDERERS[type(result)](result)
 
 
@@ -156,16 +163,23 @@ def checksum_headers(checksum: Checksum | None) -> Headers:
     return [(checksum.algorithm.header, checksum.value), ("x-amz-checksum-type", checksum.kind.value)]
 
 
+def _expiry(due: Due | None) -> Headers:
+    if due is None:
+        return []
+    return [("x-amz-expiration", f'expiry-date="{http_date(due.at_ms)}", rule-id="{quote(due.rule, safe="")}"')]
+
+
+def _abort(due: Due | None) -> Headers:
+    if due is None:
+        return []
+    return [("x-amz-abort-date", http_date(due.at_ms)), ("x-amz-abort-rule-id", quote(due.rule, safe=""))]
+
+
 def _xml(root: str, content: Callable[[Any], str]) -> Callable[[Any], Reply]:
     def reply(result: Any) -> Reply:
         return Reply(200, [XML_TYPE], document(root, content(result)))
 
     return reply
-
-
-def _preflighted(result: Shared) -> Reply:
-    check_shared(result)
-    return Reply(200, sharing_headers(result))
 
 
 def _part_copied(result: s3.PartCopied) -> Reply:
@@ -180,7 +194,8 @@ def _done(result: object) -> Reply:
 def _setting_got(result: SettingGot) -> Reply:
     """A document that is no XML is JSON."""
     kind = XML_TYPE if DOCUMENTS[result.name].root else ("Content-Type", "application/json")
-    return Reply(200, [kind], body_of(result))
+    body, headers = body_of(result)
+    return Reply(200, [kind, *headers], body)
 
 
 def _setting_put(result: SettingPut) -> Reply:
@@ -214,7 +229,8 @@ def _bucket_head(result: s3.BucketHead) -> Reply:
 
 
 def _object_put(result: s3.ObjectPut) -> Reply:
-    headers = [("ETag", f'"{result.etag}"'), *checksum_headers(result.checksum), *sealed_headers(result.sealed)]
+    headers = [("ETag", f'"{result.etag}"'), *checksum_headers(result.checksum), *_expiry(result.expiry)]
+    headers += sealed_headers(result.sealed)
     if result.version_id:
         headers.append((_VERSION_ID, result.version_id))
     return Reply(200, headers)
@@ -230,7 +246,7 @@ def _object_deleted(result: s3.ObjectDeleted) -> Reply:
 
 
 def _object_copied(result: s3.ObjectCopied) -> Reply:
-    headers: Headers = [XML_TYPE, *sealed_headers(result.sealed)]
+    headers: Headers = [XML_TYPE, *_expiry(result.expiry), *sealed_headers(result.sealed)]
     if result.version_id:
         headers.append((_VERSION_ID, result.version_id))
     if result.source_version_id:
@@ -246,7 +262,7 @@ def _part_uploaded(result: s3.PartUploaded) -> Reply:
 
 
 def _upload_created(result: s3.UploadCreated) -> Reply:
-    headers: Headers = [XML_TYPE, *sealed_headers(result.sealed)]
+    headers: Headers = [XML_TYPE, *_abort(result.abort), *sealed_headers(result.sealed)]
     if result.algorithm is not None:
         kind = result.kind or ChecksumType.COMPOSITE
         headers.append(("x-amz-checksum-algorithm", result.algorithm.value))
@@ -258,10 +274,15 @@ def _upload_completed(request: Request, result: s3.UploadCompleted, secure: bool
     scheme = "https" if secure else "http"
     url = f"{scheme}://{request.headers.get('host', '')}{request.raw_path.decode('latin-1')}"
     content = render_xml.upload_completed(result, url)
-    headers: Headers = [XML_TYPE, *sealed_headers(result.sealed, context=False)]
+    headers: Headers = [XML_TYPE, *_expiry(result.expiry), *sealed_headers(result.sealed, context=False)]
     if result.version_id:
         headers.append((_VERSION_ID, result.version_id))
     return Reply(200, headers, document("CompleteMultipartUploadResult", content))
+
+
+def _parts_listed(result: s3.PartsListed) -> Reply:
+    body = document("ListPartsResult", render_xml.parts_listed(result))
+    return Reply(200, [XML_TYPE, *_abort(result.abort)], body)
 
 
 def _attributes(result: s3.ObjectAttributes) -> Reply:
@@ -280,7 +301,6 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.Location: _xml("LocationConstraint", render_xml.location),
     SettingGot: _setting_got,
     SettingPut: _setting_put,
-    Shared: _preflighted,
     ObjectTags: _object_tags,
     TagsPut: _tags_put,
     TagsDeleted: _tags_deleted,
@@ -298,6 +318,6 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.UploadCreated: _upload_created,
     s3.PartUploaded: _part_uploaded,
     s3.PartCopied: _part_copied,
-    s3.PartsListed: _xml("ListPartsResult", render_xml.parts_listed),
+    s3.PartsListed: _parts_listed,
     s3.UploadsListed: _xml("ListMultipartUploadsResult", render_xml.uploads_listed),
 }

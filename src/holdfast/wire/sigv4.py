@@ -150,7 +150,7 @@ def authenticate(request: Request, *, secret_of: Callable[[str], str | None], re
     are not signed), SignatureDoesNotMatch, InvalidAccessKeyId, RequestTimeTooSkewed, AuthorizationHeaderMalformed,
     AuthorizationQueryParametersError, InvalidToken, InvalidArgument, InvalidRequest.
     """
-    authorization = request.headers.get("authorization")
+    authorization = request.headers.get("authorization") or None  # An empty one is none.
     query = request.query
     if not query:
         if authorization is None:
@@ -186,7 +186,7 @@ def _by_header(
     proof = proof.strip()
     claim = _claim(head) if len(head) <= PARSED_CHARS else _parse_claim(head)
     if claim.region != region:
-        raise wrong_region(_malformed, claim.region, region)
+        raise _wrong_region(_malformed, claim.region, region)
 
     headers = request.headers
     payload_text = headers.get("x-amz-content-sha256")
@@ -248,7 +248,7 @@ def _refused_scheme(authorization: str) -> S3Error:
     scheme = authorization.partition(" ")[0]
     if scheme == ALGORITHM:
         return _malformed(_COMPONENTS)
-    if scheme.startswith("AWS"):
+    if scheme.startswith("AWS") and (scheme != "AWS" or ":" in authorization):
         return S3Error("InvalidRequest", _UNSUPPORTED)
     # The value is not repeated: it may be a password of another scheme.
     return S3Error("InvalidArgument", "Unsupported Authorization Type", fields={"ArgumentName": "Authorization"})
@@ -275,7 +275,7 @@ def _by_query(request: Request, secret_of: Callable[[str], str | None], region: 
     known = len(credential) + len(signed) <= PARSED_CHARS
     claim = (_query_claim if known else scoped)(credential, signed, _bad_credential)
     if claim.region != region:
-        raise wrong_region(_bad_credential, claim.region, region)
+        raise _wrong_region(_bad_credential, claim.region, region)
 
     date = query["X-Amz-Date"]
     at_ms = parse_date(date)
@@ -353,7 +353,7 @@ def scoped(credential: str, signed: str, error: Callable[[str], S3Error]) -> _Cl
 _query_claim = lru_cache(PARSED_MEMORY)(scoped)
 
 
-def wrong_region(error: Callable[[str], S3Error], given: str, region: str) -> S3Error:
+def _wrong_region(error: Callable[[str], S3Error], given: str, region: str) -> S3Error:
     trouble = error(f"the region '{given}' is wrong; expecting '{region}'")
     trouble.fields["Region"] = region
     return trouble

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from holdfast.clock import Clock
 from holdfast.errors import Unavailable
-from holdfast.grids.grid import Download, Held, Label, Source, Staged
+from holdfast.grids.grid import Download, Grid, Held, Label, Source, Staged
 from holdfast.grids.memory import MemoryGrid
 from holdfast.model import Place, Span
 from holdfast.testing.faults import Fault, FaultGrid
@@ -116,12 +116,20 @@ class Provider:
 
     async def content(self) -> dict[tuple[str, str], bytes]:
         """All that it holds, past its faults."""
-        found = {}
+        found: dict[tuple[str, str], bytes] = {}
         for bucket in list(self.memory._buckets):
-            for held in await self.memory.list(bucket, limit=1_000_000):
-                download = await self.memory.get(Place(bucket, held.key))
-                found[bucket, held.key] = b"".join([piece async for piece in download.stream()])
+            found |= await content_of(self.memory, bucket)
         return found
+
+
+async def content_of(grid: Grid, bucket: str) -> dict[tuple[str, str], bytes]:
+    """All that a grid holds of a bucket, by bucket and key."""
+    found: dict[tuple[str, str], bytes] = {}
+    for held in await grid.list(bucket, limit=1_000_000):
+        download = await grid.get(Place(bucket, held.key))
+        found[bucket, held.key] = b"".join([piece async for piece in download.stream()])
+        await download.close()
+    return found
 
 
 class Remote:

@@ -113,6 +113,8 @@ class Focus(Value, frozen=True):
     cache_bytes: int = 0
     together: bool = False
     """For the most part the way to all providers is out."""
+    versions: bool = False
+    """The bucket keeps versions."""
 
 
 FOCUSES: Final = {
@@ -136,6 +138,11 @@ FOCUSES: Final = {
     "deaths": Focus(
         "processes die in the midst of their work, one after another, while others go on with the same few keys",
         ("slow", "slow for some", "lost answers"), ("kill", "kill", "kill all", "slow disk"), 9, nodes=3, providers=2, keys=2,
+    ),
+    "versions": Focus(
+        "a bucket keeps versions of few keys, while providers are out, lose answers or act late, and processes die",
+        ("refused", "lost answers", "late changes", "writes fail", "silent"), ("kill", "kill all", "power", "slow disk"), 4,
+        nodes=2, providers=2, keys=3, large=0.4, ack=1, versions=True,
     ),
 }  # fmt: skip
 """By the name that stands before the number in a seed: `power-7`."""
@@ -172,6 +179,7 @@ class Terms(Value, frozen=True):
     horizon_s: float
     """About how long the clients ask."""
     correlated: bool
+    versions: bool = False
 
     def settings(self, data: Path) -> str:
         """The configuration file."""
@@ -208,6 +216,7 @@ def draw_terms(dice: random.Random, steps: int, focus: Focus | None = None) -> T
         inline_bytes=0,
         cache_bytes=focus.cache_bytes,
         correlated=True,
+        versions=focus.versions,
     )
 
 

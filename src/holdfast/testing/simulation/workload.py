@@ -18,6 +18,7 @@ from holdfast.limits import INLINE_BYTES, KIB, PART_BYTES_MIN
 from holdfast.testing.evidence.history import History, Outcome, Page, Verb
 from holdfast.testing.lab.network.client import Client, Keys, Silence
 from holdfast.testing.lab.network.http import Message
+from holdfast.testing.simulation.keeping import Keeping
 from holdfast.testing.simulation.plan import Terms
 from holdfast.xml import parse_xml
 
@@ -32,6 +33,10 @@ _SHARES: Final = (
     ("put", 22), ("get", 34), ("head", 4), ("range", 6), ("delete", 9), ("list", 7), ("create", 6), ("replace", 6),
     ("copy", 3), ("upload", 3), ("abort", 1), ("race", 4),
 )  # fmt: skip
+
+
+_FORGETS: Final = 0.05
+"""The share of requests that delete an older version, where versions are kept."""
 
 
 class Contents:
@@ -98,6 +103,7 @@ class Crowd:
         self._clock = clock
         self._pace_s = terms.pace_s
         self._hurry = terms.hurry
+        self.keeping = Keeping(terms.versions)
         self._large = terms.large
         self._acknowledged = acknowledged
         self._begun: Counter[str] = Counter()
@@ -127,6 +133,9 @@ class Crowd:
 
     async def act(self, number: int, client: Client, action: str) -> None:
         """One request, or the few of an upload."""
+        if self.keeping.on and self._dice.random() < _FORGETS:
+            await self._forget(client)
+            return
         key = self.keys[int(self._dice.random() ** 2 * len(self.keys))]
         match action:
             case "get" | "head" | "range":
@@ -147,6 +156,14 @@ class Crowd:
     async def _put(self, number: int, client: Client, key: str, only_if: str | None) -> None:
         etag, body = self.contents.make(self._size())
         await self._write(number, client, Verb.PUT, key, etag, body=body, only_if=only_if)
+
+    async def _forget(self, client: Client) -> None:
+        """Delete a version that is not current."""
+        place = self.keeping.old(self._dice)
+        if place is not None:
+            self.keeping.forget(place, certain=False)
+            reply = await self._ask(client, "DELETE", f"/{BUCKET}/{place[0]}", [("versionId", place[1])])
+            self.keeping.forget(place, certain=reply is not None and reply.status == 204)
 
     async def _race(self, number: int, key: str) -> None:
         """Several write under one condition at the same moment, each through whichever node answers; then they look."""
@@ -314,7 +331,9 @@ class Crowd:
             return False
         self.history.end(call, outcome, at_s=self._time())
         if outcome is Outcome.OK:
+            assert reply is not None
             self._known[key] = wrote
+            self.keeping.heard(key, reply.headers.get("x-amz-version-id", ""), wrote)
             self._written.add((key, wrote))
             content = self.contents.body(wrote)
             alone = self._open[key] == 1 and self._begun[key] == begun
@@ -377,7 +396,9 @@ class Crowd:
             return
         self.history.end(call, outcome, at_s=self._time())
         if outcome is Outcome.OK:
+            assert reply is not None
             self._known[key] = etag
+            self.keeping.heard(key, reply.headers.get("x-amz-version-id", ""), etag)
 
     async def _upload(self, number: int, client: Client, key: str, *, abort: bool) -> None:
         """A multipart upload of one or two parts, completed or aborted."""

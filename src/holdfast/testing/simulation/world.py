@@ -31,11 +31,12 @@ from holdfast.testing.disk.disk import Disk
 from holdfast.testing.evidence.judge import Sample
 from holdfast.testing.lab.network.client import Client
 from holdfast.testing.simulation.episodes import endure
+from holdfast.testing.simulation.keeping import keep_versions, list_versions
 from holdfast.testing.simulation.life import LIFE, Life, living
 from holdfast.testing.simulation.loop import SimLoop
 from holdfast.testing.simulation.machine import Lines, Machine, SimClock, simulated
 from holdfast.testing.simulation.network import Door
-from holdfast.testing.simulation.places import Provider
+from holdfast.testing.simulation.places import Provider, content_of
 from holdfast.testing.simulation.plan import (
     DEATHS,
     LATE_S,
@@ -187,7 +188,7 @@ class World:
             await self.crowd.read(0, client, key, "get")
         if self.crowd.failures.total() > before:
             self.wrong.append(f"requests fail in peace: {dict(self.crowd.failures)}")
-        await self._compare(listed)
+        await self._compare(listed, await self._check_versions(client))
         client.close()
 
     async def _settle(self, client: Client) -> None:
@@ -215,20 +216,26 @@ class World:
         }
         return "; ".join([*down, *held, *(f"{name} {value}" for name, value in rest.items() if value)])
 
-    async def _compare(self, listed: dict[str, str]) -> None:
-        """Each grid holds exactly what is listed."""
-        wanted = {(BUCKET, key): self.crowd.contents.body(etag) for key, etag in listed.items()}
+    async def _check_versions(self, client: Client) -> dict[str, str]:
+        """All that was acknowledged is listed; returns where older versions lie."""
+        listed, homes = await list_versions(client, BUCKET) if self.terms.versions else ({}, {})
+        self.wrong += self.crowd.keeping.wrong(listed)
+        return homes
+
+    async def _compare(self, listed: dict[str, str], homes: dict[str, str]) -> None:
+        """Each grid holds exactly what is listed, and older versions where they belong."""
+        wanted = {(BUCKET, key): self.crowd.contents.body(etag) for key, etag in {**listed, **homes}.items()}
         for name, provider in self.providers.items():
             self._differences(name, await provider.content(), wanted)
         node = self.nodes[self.terms.nodes[0]]
         for grid in self._settings.grid:
             if grid.name not in self.providers:
-                self._differences(grid.name, await _content(node.site.seats[grid.name].grid), wanted)
+                self._differences(grid.name, await content_of(node.site.seats[grid.name].grid, BUCKET), wanted)
 
     def _differences(self, name: str, found: dict[tuple[str, str], bytes], wanted: dict[tuple[str, str], Any]) -> None:
         for bucket, key in sorted(found.keys() | wanted.keys()):
             place = bucket, key
-            if key.startswith(".holdfast"):
+            if key.startswith(".holdfast/"):
                 continue
             if place not in found:
                 self.wrong.append(f"{name} lacks {key}")
@@ -241,6 +248,8 @@ class World:
         client = Client(PORT, KEYS, clock=SimClock(self.machine, f"{self.seed}/first"))
         reply = await client.ask("PUT", f"/{BUCKET}")
         assert reply.status == 200, reply.head
+        if self.terms.versions:
+            await keep_versions(client, BUCKET)
         client.close()
 
     # --- nodes ---
@@ -485,12 +494,3 @@ class World:
         file.write_text(self.terms.settings(folder / "disk"))
         settings = load(file, {})
         return replace(settings, server=replace(settings.server, workers=len(self.terms.nodes)))
-
-
-async def _content(grid: Grid) -> dict[tuple[str, str], bytes]:
-    found = {}
-    for held in await grid.list(BUCKET, limit=1_000_000):
-        download = await grid.get(Place(BUCKET, held.key))
-        found[BUCKET, held.key] = b"".join([piece async for piece in download.stream()])
-        await download.close()
-    return found

@@ -6,7 +6,7 @@ Source: Amazon S3 API Reference, "OPTIONS object"; User Guide, "Using cross-orig
 from collections.abc import Mapping
 
 from holdfast.errors import S3Error
-from holdfast.s3.cors import METHODS, Preflight, Shared
+from holdfast.s3.cors import METHODS, Preflight, Shared, is_token
 from holdfast.wire.request import Request
 
 Headers = list[tuple[str, str]]
@@ -29,6 +29,9 @@ def preflight(request: Request) -> Preflight:
         raise S3Error("BadRequest", f"Invalid Access-Control-Request-Method: {method or 'null'}")
     asked = headers.get("access-control-request-headers", "")
     names = tuple(name.strip().lower() for name in asked.split(",") if name.strip())
+    for name in names:
+        if not is_token(name):
+            raise S3Error("BadRequest", f"Invalid Access-Control-Request-Headers: {asked}")
     return Preflight(request.bucket, request.key, origin, method, names)
 
 
@@ -42,10 +45,12 @@ def actual(request: Request) -> Preflight | None:
     return Preflight(request.bucket, request.key, origin, method)
 
 
-def check_shared(shared: Shared) -> None:
+def check_shared(request: Request, shared: Shared) -> None:
     """Raises AccessForbidden when a preflight was in vain."""
     if shared.sharing is None:
-        raise S3Error("AccessForbidden", _NOT_ALLOWED if shared.configured else _NOT_ENABLED)
+        method = request.headers.get("access-control-request-method", "")
+        fields = {"Method": method, "ResourceType": "OBJECT" if request.key else "BUCKET"}
+        raise S3Error("AccessForbidden", _NOT_ALLOWED if shared.configured else _NOT_ENABLED, fields=fields)
 
 
 def sharing_headers(shared: Shared) -> Headers:

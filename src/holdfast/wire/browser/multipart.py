@@ -65,11 +65,11 @@ class FormParser:
         return self._content()
 
     def end(self) -> None:
-        """The body is over. Raises MalformedPOSTRequest when the form is not, IncorrectNumberOfFilesInPostRequest without a file."""
+        """The body is over. Raises MalformedPOSTRequest when the form is not, and InvalidArgument without a file."""
         if not self.at_file and not self._buffer.startswith(self._delimiter + b"--"):
             raise _malformed("the form has no end")
         if not self.at_file:
-            raise S3Error("IncorrectNumberOfFilesInPostRequest")
+            raise _no_file()
         if not self._ended:
             raise _malformed("the file has no end")
 
@@ -101,7 +101,7 @@ class FormParser:
         if head_at < 0:
             return False
         if buffer[len(delimiter) : len(delimiter) + 2] == b"--":
-            raise S3Error("IncorrectNumberOfFilesInPostRequest")
+            raise _no_file()
         body_at = buffer.find(b"\r\n\r\n", head_at)
         if body_at < 0:
             return False
@@ -143,6 +143,11 @@ def _text(data: bytes) -> str:
         return data.decode()
     except UnicodeDecodeError:
         return data.decode("latin-1")
+
+
+def _no_file() -> S3Error:
+    fields = {"ArgumentName": "file", "ArgumentValue": "0"}
+    return S3Error("InvalidArgument", "POST requires exactly one file upload per request.", fields=fields)
 
 
 def _malformed(detail: str) -> S3Error:

@@ -17,14 +17,14 @@ from holdfast.errors import S3Error
 from holdfast.limits import PUT_BYTES
 from holdfast.model import Value
 
-_EXPIRATION: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d{1,9})?Z")
+_EXPIRATION: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d{1,9})?Z", re.ASCII)
 _UNCHECKED: Final = frozenset({"policy", "file", "signature", "awsaccesskeyid", "x-amz-signature"})
 """Fields that no condition has to cover; so are those that begin with `x-ignore-`."""
 
 
 class Condition(Value, frozen=True):
     field: str
-    """In lower case, without `$`."""
+    """In lower case, without `$`; empty when it names none."""
     text: str
     exact: bool
     """`eq`, else `starts-with`."""
@@ -41,17 +41,20 @@ class Policy(Value, frozen=True):
 
 def read_policy(text: str) -> Policy:
     """The policy in the field of a form. Raises InvalidPolicyDocument."""
-    try:
-        document = json.loads(base64.b64decode(text, validate=True))
-    except (binascii.Error, ValueError, RecursionError) as trouble:
-        raise _invalid("Invalid JSON.", str(trouble)) from trouble
-    if not isinstance(document, dict):
-        raise _invalid("Invalid JSON.")
-    if not isinstance(document.get("expiration"), str):
+    document = _document(text)
+    expiration, rules = document.get("expiration"), document.get("conditions")
+    if expiration is None:
         raise _invalid("Policy missing expiration.")
-    rules = document.get("conditions")
-    if not isinstance(rules, list):
+    if not isinstance(expiration, str):
+        raise _invalid("Invalid JSON.")
+    expires_ms = _expiration(expiration)
+    if rules is None:
         raise _invalid("Policy missing conditions.")
+    if not isinstance(rules, list):
+        raise _invalid("Invalid 'conditions' value: must be a List.")
+    for name in document:
+        if name not in ("expiration", "conditions"):
+            raise _invalid(f"Unexpected: '{name}'.")
     least, most = 0, PUT_BYTES
     conditions = []
     for rule in rules:
@@ -60,7 +63,7 @@ def read_policy(text: str) -> Policy:
             least, most = max(least, low), min(most, high)
         else:
             conditions.append(_condition(rule))
-    return Policy(_expiration(document["expiration"]), tuple(conditions), least, most)
+    return Policy(expires_ms, tuple(conditions), least, most)
 
 
 def check_form(policy: Policy, fields: Mapping[str, str], *, bucket: str, now_ms: int) -> None:
@@ -78,6 +81,8 @@ def check_form(policy: Policy, fields: Mapping[str, str], *, bucket: str, now_ms
 
 
 def _holds(condition: Condition, value: str) -> bool:
+    if not condition.field:
+        return False
     if condition.exact:
         return value == condition.text
     if condition.field == "content-type" and "," in value:
@@ -85,30 +90,61 @@ def _holds(condition: Condition, value: str) -> bool:
     return value.startswith(condition.text)
 
 
+def _document(text: str) -> dict[str, Any]:
+    if not text:
+        raise _invalid("Expecting '{' but found End-of-Input")
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as trouble:
+        raise _invalid("invalid Base64 encoding.", str(trouble)) from trouble
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as trouble:
+        raise _invalid("Invalid JSON.", str(trouble)) from trouble
+    if not isinstance(document, dict):
+        raise _invalid("Invalid JSON.")
+    return document
+
+
 def _condition(rule: Any) -> Condition:
     if isinstance(rule, dict):
         if len(rule) != 1:
             raise _invalid("Invalid Simple-Condition: Simple-Conditions must have exactly one property specified.")
         [(field, text)] = rule.items()
-        operator = "eq"
-    elif isinstance(rule, list) and len(rule) == 3 and all(isinstance(one, str) for one in rule):
-        operator, field, text = rule[0].lower(), rule[1], rule[2]
-        if operator not in ("eq", "starts-with") or not field.startswith("$"):
-            raise _invalid(f"Invalid Condition: {rule[0]}")
-        field = field[1:]
-    else:
-        raise _invalid("Invalid Condition.")
-    if not isinstance(text, str):
-        raise _invalid("Invalid Simple-Condition: value must be a string.")
-    source = json.dumps([operator, f"${field}", text], ensure_ascii=False)
-    return Condition(field.lower(), text, operator == "eq", source)
+        if not isinstance(text, str):
+            raise _invalid("Invalid Simple-Condition: value must be a string.")
+        source = json.dumps(["eq", f"${field}", text], ensure_ascii=False)
+        return Condition(field.lower(), text, True, source)
+    operator, arguments = _test(rule)
+    if not all(isinstance(one, str) for one in arguments):
+        raise _invalid("Invalid JSON.")
+    field, text = arguments
+    source = json.dumps([operator, field, text], ensure_ascii=False, separators=(",", ":"))
+    # Without the dollar sign it names no field, and what is nowhere has no value.
+    return Condition(field[1:].lower() if field.startswith("$") else "", text, operator == "eq", source)
+
+
+def _test(rule: Any) -> tuple[str, list[Any]]:
+    """Operator, in lower case, and its two arguments."""
+    if not isinstance(rule, list):
+        raise _invalid("Invalid condition test: must be a List or Object.")
+    if not rule:
+        raise _invalid("Invalid Condition: missing operation identifier.")
+    operator = str(rule[0]).lower()
+    if operator not in ("eq", "starts-with", "content-length-range"):
+        raise _invalid(f"Invalid Condition: unknown operation '{rule[0]}'.")
+    if len(rule) != 3:
+        raise _invalid(f"Invalid {operator}: wrong number of arguments.")
+    return operator, rule[1:]
 
 
 def _length_range(rule: list[Any]) -> tuple[int, int]:
-    numbers = [_size(one) for one in rule[1:]]
-    if len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1]:
-        raise _invalid("Invalid content-length-range.")
-    return numbers[0], numbers[1]
+    low, high = (_size(one) for one in _test(rule)[1])
+    if low < 0 or high < 0:
+        raise _invalid("Invalid JSON.")
+    if low > high:
+        raise _invalid("Invalid content-length-range: the least is more than the most.")
+    return low, high
 
 
 def _size(value: Any) -> int:

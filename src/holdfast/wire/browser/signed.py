@@ -1,6 +1,6 @@
 """Who sends an upload form: verification of the signature of its policy.
 
-Answers for both versions of that signature. What the policy says is `policy`'s. Invariant: `authenticate_form` returns a name only for a
+Answers for both versions of that signature. What the policy says is `policy`'s. Invariant: `authenticate_upload` returns a name only for a
 policy that its owner has signed. Amazon S3 API Reference, "Authenticating Requests in Browser-Based Uploads Using POST".
 """
 
@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from holdfast.errors import S3Error
 from holdfast.signing import ALGORITHM, form_signature_v2, signature, signing_key
 from holdfast.wire.parse import invalid
-from holdfast.wire.sigv4 import Payload, Signed, parse_date, scoped, secret_for, wrong_region
+from holdfast.wire.sigv4 import Payload, Signed, parse_date, scoped, secret_for
 
-_FORM_4 = ("policy", "X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Signature")
+_FORM_4 = ("policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
 _FORM_2 = ("policy", "AWSAccessKeyId", "signature")
 
 
-def authenticate_form(
+def authenticate_upload(
     fields: Mapping[str, str], *, secret_of: Callable[[str], str | None], region: str, now_ms: int
 ) -> Signed | None:
     """Verify the signature of an upload form, which is that of its policy; None when it is anonymous.
@@ -31,7 +31,7 @@ def authenticate_form(
         return None
     version_2 = version_2 and not version_4
     for name in _FORM_2 if version_2 else _FORM_4:
-        if not fields.get(name.lower()):
+        if name.lower() not in fields:
             message = f"Bucket POST must contain a field named '{name}'.  If it is specified, please check the order of the fields."
             raise invalid(name, "", message)
     if "x-amz-security-token" in fields:
@@ -57,15 +57,15 @@ def _form_claim(
 ) -> tuple[str, str, str, bytes]:
     """Access key, scope, date and signing key of a form that is signed with version 4."""
     if fields["x-amz-algorithm"] != ALGORITHM:
-        raise invalid("X-Amz-Algorithm", fields["x-amz-algorithm"], f'X-Amz-Algorithm only supports "{ALGORITHM}"')
+        raise invalid("X-Amz-Algorithm", fields["x-amz-algorithm"], f"Only {ALGORITHM} is supported")
     credential, date = fields["x-amz-credential"], fields["x-amz-date"]
 
     def bad(what: str) -> S3Error:
-        return invalid("X-Amz-Credential", credential, f"Error parsing the X-Amz-Credential parameter; {what}")
+        return invalid("X-Amz-Credential", credential, what)
 
     claim = scoped(credential, "", bad)
     if claim.region != region:
-        raise wrong_region(bad, claim.region, region)
+        raise bad(f'the region "{claim.region}" is wrong; expecting "{region}"')
     if parse_date(date) is None or not date.startswith(claim.day):
-        raise invalid("X-Amz-Date", date, "X-Amz-Date must be in the ISO8601 Long Format, of the credential's day")
+        raise invalid("X-Amz-Date", date, "X-Amz-Date must be formated via ISO8601 Long format")
     return claim.access_key, claim.scope, date, signing_key(secret_for(claim.access_key, secret_of), claim.day, region)

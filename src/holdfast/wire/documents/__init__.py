@@ -7,10 +7,12 @@ gives back with the same meaning.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from holdfast.limits import WEBSITE_BYTES, XML_BYTES
 from holdfast.model import Value, replace
 from holdfast.s3.absent import Absent
 from holdfast.s3.cors import Cors
 from holdfast.s3.encryption import BucketEncryption
+from holdfast.s3.lifecycle import SIZES, Lifecycle
 from holdfast.s3.locks import ObjectLock
 from holdfast.s3.logging import Logging
 from holdfast.s3.notification import Notification
@@ -22,6 +24,7 @@ from holdfast.wire.documents import (
     absent,
     cors,
     encryption,
+    lifecycle,
     lock,
     logging,
     notification,
@@ -31,6 +34,16 @@ from holdfast.wire.documents import (
     website,
 )
 from holdfast.xml import Element
+
+
+class Beside(Value, frozen=True):
+    """A header that is a part of a setting although it stands beside the document."""
+
+    header: str
+    values: tuple[str, ...]
+    """What it may say; the first is meant where it is missing."""
+    field: str
+    """Of the value."""
 
 
 class Document(Value, frozen=True):
@@ -51,8 +64,11 @@ class Document(Value, frozen=True):
     default: Any = None
     fixed: bool = False
     """It cannot be set: its PUT is not implemented, and `default` or `missing` is the answer of every bucket."""
+    most_bytes: int = XML_BYTES
+    """Of the document as it came."""
     put_status: int = 200
     """Of the reply to its PUT."""
+    beside: Beside | None = None
 
 
 def _xml(
@@ -63,13 +79,24 @@ def _xml(
     write: Callable[[Any], str],
     missing: str = "",
     default: Any = None,
+    beside: Beside | None = None,
 ) -> Document:
-    return Document(name, kind, root, read, write, missing, default)
+    return Document(name, kind, root, read, write, missing, default, beside=beside)
 
 
 _ROWS = (
     _xml("cors", Cors, "CORSConfiguration", cors.read, cors.write, missing="NoSuchCORSConfiguration"),
-    _xml("website", Website, "WebsiteConfiguration", website.read, website.write, missing="NoSuchWebsiteConfiguration"),
+    replace(
+        _xml(
+            "website",
+            Website,
+            "WebsiteConfiguration",
+            website.read,
+            website.write,
+            missing="NoSuchWebsiteConfiguration",
+        ),
+        most_bytes=WEBSITE_BYTES,
+    ),
     _xml("requestPayment", Payment, "RequestPaymentConfiguration", payment.read, payment.write, default=Payment()),
     replace(_xml("tagging", Tags, "Tagging", tagging.read, tagging.write, missing="NoSuchTagSet"), put_status=204),
     _xml("logging", Logging, "BucketLoggingStatus", logging.read, logging.write, default=Logging()),
@@ -88,6 +115,15 @@ _ROWS = (
         encryption.read,
         encryption.write,
         missing="ServerSideEncryptionConfigurationNotFoundError",
+    ),
+    _xml(
+        "lifecycle",
+        Lifecycle,
+        "LifecycleConfiguration",
+        lifecycle.read,
+        lifecycle.write,
+        missing="NoSuchLifecycleConfiguration",
+        beside=Beside("x-amz-transition-default-minimum-object-size", SIZES, "minimum"),
     ),
     _xml(
         "versioning",

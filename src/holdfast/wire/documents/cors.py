@@ -2,7 +2,7 @@
 
 from holdfast.errors import S3Error
 from holdfast.limits import CORS_RULES, RULE_ID_CHARS
-from holdfast.s3.cors import METHODS, Cors, CorsRule
+from holdfast.s3.cors import METHODS, Cors, CorsRule, is_token
 from holdfast.xml import Element, element, malformed
 
 _AGE_DIGITS = 10
@@ -19,18 +19,23 @@ def read(root: Element) -> Cors:
 
 
 def _rule(item: Element) -> CorsRule:
-    origins, methods = _texts(item, "AllowedOrigin"), _texts(item, "AllowedMethod")
-    if not origins or not methods:
-        raise malformed("a CORSRule without an AllowedOrigin or AllowedMethod")
+    methods = tuple(child.text.strip() for child in item.all("AllowedMethod"))
     for method in methods:
         if method not in METHODS:
             message = f"Found unsupported HTTP method in CORS config. Unsupported method is {method}"
             raise S3Error("InvalidRequest", message)
+    origins = _texts(item, "AllowedOrigin")
+    if not origins or not methods:
+        raise malformed("a CORSRule without an AllowedOrigin or AllowedMethod")
     headers, exposed = _texts(item, "AllowedHeader"), _texts(item, "ExposeHeader")
     for name, patterns in (("AllowedOrigin", origins), ("AllowedHeader", headers)):
         for pattern in patterns:
             if pattern.count("*") > 1:
                 raise S3Error("InvalidRequest", f'{name} "{pattern}" can not have more than one wildcard.')
+    for name, patterns in (("AllowedHeader", headers), ("ExposeHeader", exposed)):
+        for pattern in patterns:
+            if not is_token(pattern):
+                raise S3Error("InvalidRequest", f'{name} "{pattern}" contains invalid character.')
     for header in exposed:
         if "*" in header:
             message = (
@@ -56,7 +61,8 @@ def _age(text: str | None) -> int | None:
     if text is None:
         return None
     text = text.strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= _AGE_DIGITS):
+    digits = text.removeprefix("-")  # Amazon takes negative ages; to browsers they mean none.
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _AGE_DIGITS):
         raise malformed(f"MaxAgeSeconds {text!r}")
     return int(text)
 

@@ -28,6 +28,11 @@ def read_object(root: Element) -> dict[str, str]:
     return _read(root, OBJECT_TAGS, "Object tags cannot be greater than")
 
 
+def read_new_bucket(tags: Element) -> dict[str, str]:
+    """The tags that a bucket is created with."""
+    return _read_all(tags, BUCKET_TAGS, "Bucket tag count cannot be greater than")
+
+
 def read_header(text: str) -> dict[str, str]:
     """The tags of a version as `x-amz-tagging` has them: `name=value&name=value`, URL-encoded."""
     pairs = [_pair(field) for field in text.split("&") if field]
@@ -58,6 +63,10 @@ def _read(root: Element, limit: int, too_many: str) -> dict[str, str]:
     tag_set = root.find("TagSet")
     if tag_set is None:
         raise malformed("Tagging without a TagSet")
+    return _read_all(tag_set, limit, too_many)
+
+
+def _read_all(tag_set: Element, limit: int, too_many: str) -> dict[str, str]:
     pairs = []
     for tag in tag_set.children:
         name, value = tag.get("Key"), tag.get("Value")
@@ -68,7 +77,10 @@ def _read(root: Element, limit: int, too_many: str) -> dict[str, str]:
 
 
 def _checked(pairs: Iterable[tuple[str, str]], limit: int, too_many: str) -> dict[str, str]:
-    """The tags by name. Raises InvalidTag."""
+    """The tags by name. Raises InvalidTag, and BadRequest for too many, as Amazon does."""
+    pairs = list(pairs)
+    if len(pairs) > limit:
+        raise S3Error("BadRequest", f"{too_many} {limit}")
     tags: dict[str, str] = {}
     for name, value in pairs:
         if not 1 <= len(name) <= TAG_KEY_CHARS or not _allowed(name):
@@ -82,8 +94,6 @@ def _checked(pairs: Iterable[tuple[str, str]], limit: int, too_many: str) -> dic
         if name in tags:
             raise S3Error("InvalidTag", "Cannot provide multiple Tags with the same key", fields={"TagKey": name})
         tags[name] = value
-    if len(tags) > limit:
-        raise S3Error("InvalidTag", f"{too_many} {limit}")
     return tags
 
 

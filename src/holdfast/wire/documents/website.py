@@ -8,6 +8,8 @@ from holdfast.s3.website import Redirect, RoutingRule, Website
 from holdfast.xml import Element, element, malformed
 
 _PROTOCOLS = ("http", "https")
+_REDIRECTS = frozenset({301, 302, 303, 304, 305, 307, 308})
+_ERRORS = frozenset({*range(400, 418), *range(500, 506)})
 
 
 def read(root: Element) -> Website:
@@ -15,24 +17,23 @@ def read(root: Element) -> Website:
     rules = tuple(_rule(child) for outer in root.all("RoutingRules") for child in outer.all("RoutingRule"))
     if everything is not None:
         if index is not None or rules or root.find("ErrorDocument") is not None:
-            message = "RedirectAllRequestsTo cannot be provided in conjunction with other Routing Rules."
-            raise S3Error("InvalidRequest", message)
+            raise malformed("RedirectAllRequestsTo beside other elements")
         host = _printable("HostName", everything.get("HostName") or "")
         if not host:
             raise malformed("RedirectAllRequestsTo without a HostName")
         return Website(elsewhere=Redirect(host, _protocol(everything)))
     if index is None:
         raise _refused(
-            "IndexDocument", "", "A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty"
+            "IndexDocument",
+            "null",
+            "A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty",
         )
     suffix = index.get("Suffix") or ""
     if not suffix or "/" in suffix:
         raise _refused("IndexDocument", suffix, "The IndexDocument Suffix is not well formed")
     if len(rules) > WEBSITE_RULES:
-        raise S3Error(
-            "InvalidRequest",
-            f"{len(rules)} routing rules provided, the number of routing rules is limited to {WEBSITE_RULES}.",
-        )
+        message = f"{len(rules)} routing rules provided, the number of routing rules in a website configuration is limited to {WEBSITE_RULES}."
+        raise S3Error("InvalidRequest", message)
     return Website(_key("IndexDocument", suffix), _error(root), rules)
 
 
@@ -55,11 +56,10 @@ def _rule(item: Element) -> RoutingRule:
     if condition is not None:
         given, code = condition.get("KeyPrefixEquals"), condition.get("HttpErrorCodeReturnedEquals")
         if given is None and code is None:
-            message = "Condition cannot be empty. To redirect all requests without a condition, the condition element shouldn't be present."
-            raise S3Error("InvalidRequest", message)
+            raise malformed("an empty Condition")
         prefix = given or ""
         if code is not None:
-            status = _status(code, 400, 599, "HttpErrorCodeReturnedEquals")
+            status = _status(code, _ERRORS, "error", "4XX or 5XX")
     return RoutingRule(_redirect(redirect), prefix, status)
 
 
@@ -70,7 +70,7 @@ def _redirect(item: Element) -> Redirect:
         raise malformed("an empty Redirect")
     if prefix is not None and key is not None:
         raise S3Error("InvalidRequest", "You can only define ReplaceKeyPrefix or ReplaceKey but not both.")
-    status = 301 if code is None else _status(code, 300, 399, "HttpRedirectCode")
+    status = 301 if code is None else _status(code, _REDIRECTS, "redirect", "3XX except 300")
     return Redirect(host, _protocol(item), status, code is not None, prefix, key)
 
 
@@ -82,14 +82,13 @@ def _protocol(item: Element) -> str:
     return text
 
 
-def _status(text: str, least: int, most: int, name: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() and len(text) == 3 else 0
-    if not least <= value <= most:
-        message = f"The provided HTTP status ({text}) is not valid. Valid codes are {least // 100}XX"
-        raise S3Error(
-            "InvalidRequest", f"{message} or 5XX." if most > 500 else f"{message} except 300.", fields={"Element": name}
-        )
-    return value
+def _status(text: str, valid: frozenset[int], what: str, told: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 3):
+        raise malformed(f"the status {text!r}")
+    if int(text) not in valid:
+        message = f"The provided HTTP {what} code ({text}) is not valid. Valid codes are {told}."
+        raise S3Error("InvalidRequest", message)
+    return int(text)
 
 
 def _printable(name: str, text: str) -> str:
