@@ -21,11 +21,11 @@ from holdfast.testing import certificates
 ACCESS_KEY: Final = "clients-access"
 SECRET_KEY: Final = "clients-secret-key/with+signs"
 REGION: Final = "us-east-1"
+WEBSITES: Final = "site.test"
+"""Domain of static websites."""
 KMS_KEYS: Final = "\n".join(
     f"{name}:{base64.b64encode(key * 32).decode()}" for name, key in (("key-1", b"1"), ("key-2", b"2"))
 )
-WEBSITES: Final = "site.test"
-"""Domain of static websites."""
 _READY_TRIES: Final = 600
 _READY_PAUSE_S: Final = 0.1
 _STOP_S: Final = 45.0
@@ -162,10 +162,10 @@ class Server:
             "HOME": str(self.folder),
             "HOLDFAST_ACCESS_KEY": ACCESS_KEY,
             "HOLDFAST_SECRET_KEY": SECRET_KEY,
+            "HOLDFAST_SERVER_WEBSITE_DOMAIN": WEBSITES,
             "HOLDFAST_SEALING_KMS_KEYS": "env:KMS_KEYS",
             "KMS_KEYS": KMS_KEYS,
             **({"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}),
-            "HOLDFAST_SERVER_WEBSITE_DOMAIN": WEBSITES,
         }
 
     def _wait(self, admin: int) -> bool:

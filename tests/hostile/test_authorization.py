@@ -36,12 +36,6 @@ NEEDS: Final[dict[str, Ask]] = {
     "PutBucketVersioning": Ask(
         "", "", body=b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
     ),
-    "PutBucketEncryption": Ask(
-        "",
-        "",
-        body=b"<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm>"
-        b"</ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>",
-    ),
     "PutBucketLifecycleConfiguration": Ask(
         "",
         "",
@@ -50,6 +44,12 @@ NEEDS: Final[dict[str, Ask]] = {
     ),
     "PutBucketLogging": Ask("", "", body=b"<BucketLoggingStatus/>"),
     "PutBucketNotificationConfiguration": Ask("", "", body=b"<NotificationConfiguration/>"),
+    "PutBucketEncryption": Ask(
+        "",
+        "",
+        body=b"<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm>"
+        b"</ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>",
+    ),
     "PutObjectLockConfiguration": Ask(
         "",
         "",

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.errors import S3Error
 from holdfast.events import AccessLogged
 from holdfast.grids.memory import MemoryGrid
+from holdfast.model import Bucket
 from holdfast.s3 import CreateBucket, GetObject, ListObjects
 from holdfast.s3.logging import EVENT_TIME, Logging
 from holdfast.s3.settings import PutSetting
@@ -163,6 +165,23 @@ def test_lines_without_a_target_are_lost_and_told(tmp_path: Path) -> None:
         await at.made.site.index.delete_bucket(LOGS)
         await at.pass_interval()
         await at.pass_interval()
+        assert at.outcomes() == [("lost", 1)]
+
+    desk(tmp_path, body)
+
+
+def test_nobody_else_gets_the_lines(tmp_path: Path) -> None:
+    async def body(at: Desk) -> None:
+        index = at.made.site.index
+        await index.create_bucket(Bucket("strange", 1, "", "stranger"))
+        with pytest.raises(S3Error, match="InvalidTargetBucketForLogging"):
+            await at.log_of(logging=Logging("strange"))
+        await at.log_of()
+        await at.ask("GET", f"/{BUCKET}")
+        await index.delete_bucket(LOGS)
+        await index.create_bucket(Bucket(LOGS, 2, "", "stranger"))
+        await at.pass_interval()
+        assert await at.delivered() == {}
         assert at.outcomes() == [("lost", 1)]
 
     desk(tmp_path, body)

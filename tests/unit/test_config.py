@@ -238,10 +238,10 @@ EXAMPLES = {
     "log.requests": "true",
     "log.slow": "7s",
     "scrub.interval": "8d",
-    "sealing.master_key": "env:KEY",
-    "sealing.kms_keys": "env:KEYS",
     "lifecycle.day": "10s",
     "access_logs.interval": "11s",
+    "sealing.master_key": "env:KEY",
+    "sealing.kms_keys": "env:KEYS",
 }
 
 

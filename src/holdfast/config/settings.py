@@ -38,6 +38,13 @@ from holdfast.model import Value
 
 STANDARD: Final = "standard"
 """Name of the default policy."""
+PROVIDERS: Final = (
+    "aws", "r2", "b2", "wasabi", "google", "minio", "ceph", "seaweedfs", "garage", "digitalocean", "hetzner", "scaleway",
+    "rclone", "holdfast", "other",
+)  # fmt: skip
+"""Vendors whose S3 is known: the rows of the quirks table."""
+_REMOTE: Final = {"s3": "bucket", "azure": "container", "gcs": "bucket"}
+"""Schemes of grids at providers, and what they call a bucket."""
 _PLACE: Final = Kind("path", PATH.read, PATH.show)
 
 
@@ -273,9 +280,9 @@ class Settings(Value, frozen=True):
     cache: CacheSettings = CacheSettings()
     log: LogSettings = LogSettings()
     scrub: ScrubSettings = ScrubSettings()
-    sealing: SealingSettings = SealingSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
     access_logs: AccessLogSettings = AccessLogSettings()
+    sealing: SealingSettings = SealingSettings()
     grid: tuple[GridSettings, ...] = ()
     policy: dict[str, PolicySettings] = {}
     bucket: tuple[BucketSettings, ...] = ()
@@ -331,9 +338,9 @@ TABLES: Final[dict[str, type[Value]]] = {
     "cache": CacheSettings,
     "log": LogSettings,
     "scrub": ScrubSettings,
-    "sealing": SealingSettings,
     "lifecycle": LifecycleSettings,
     "access_logs": AccessLogSettings,
+    "sealing": SealingSettings,
 }
 """Tables that occur once: `[server]`."""
 LISTS: Final[dict[str, type[Value]]] = {"grid": GridSettings, "bucket": BucketSettings, "webhook": WebhookSettings}

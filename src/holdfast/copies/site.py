@@ -124,8 +124,8 @@ class Site:
         holder: str,
         keep_inline_bytes: int,
         cache: Cache | None = None,
-        vault: Vault | None = None,
         webhooks: Collection[str] = (),
+        vault: Vault | None = None,
     ) -> None:
         self.index = index
         self.spool = spool
@@ -138,10 +138,10 @@ class Site:
         """Inline bodies up to this sum are local copies; more of them are waiting for grids, or for the sweep."""
         self.cache = cache
         """Blocks that were fetched from grids; None when none are kept."""
-        self.vault = vault
-        """Keys of sealed objects, for `store` alone: whoever moves copies moves ciphertext."""
         self.webhooks = frozenset(webhooks)
         """Names of those that the operator configured: events go nowhere else."""
+        self.vault = vault
+        """Keys of sealed objects, for `store` alone: whoever moves copies moves ciphertext."""
         self.hedges = Budget(share=HEDGE_SHARE, burst=HEDGE_BURST)
         """Second reads that slowness may cost in this process."""
         self.aligned = False

@@ -46,9 +46,9 @@ from holdfast.store.write import acknowledge_again, check_outage, commit
 
 async def create_upload(site: Site, ask: CreateMultipartUpload) -> UploadCreated:
     """Begin an upload. If it is to be sealed, all its parts are under one data key."""
-    bucket = await site.index.bucket(ask.bucket)
     policy = site.redundancy(ask.bucket)
     check_holdable(site, policy, bucket=ask.bucket, key=ask.key, facts=ask.facts)
+    bucket = await site.index.bucket(ask.bucket)
     facts, told = ask.facts, None
     seal = wanted(bucket, policy, ask.seal)
     if seal is not None:
@@ -143,8 +143,8 @@ async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCom
     md5 = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in parts), usedforsecurity=False)
     etag = f"{md5.hexdigest()}-{len(parts)}"
     checksum = _checksum(ask, upload, parts)
-    seal = None if upload.facts.seal is None else replace(upload.facts.seal, size=size)
     bucket, now_ms = await site.index.bucket(ask.bucket), site.clock.now_ms()
+    seal = None if upload.facts.seal is None else replace(upload.facts.seal, size=size)
     version = NewVersion(
         ask.bucket,
         ask.key,
@@ -174,7 +174,8 @@ async def _completed_before(site: Site, ask: CompleteMultipartUpload, missing: S
             await acknowledge_again(site, ask.bucket, ask.key, version)
             version_id = version.version_id if version.version_id != NULL else ""
             told = sealed(version.facts.seal)
-            return UploadCompleted(ask.bucket, ask.key, version.etag, version.facts.checksum, version_id, sealed=told)
+            checksum = version.facts.checksum
+            return UploadCompleted(ask.bucket, ask.key, version.etag, checksum, version_id, sealed=told)
     raise missing
 
 

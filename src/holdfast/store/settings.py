@@ -26,10 +26,13 @@ Rule = Callable[[Site, Bucket, Any], Awaitable[None]]
 
 async def _check_logging(site: Site, bucket: Bucket, value: Logging) -> None:
     if value.target:
+        refused = S3Error("InvalidTargetBucketForLogging", fields={"TargetBucket": value.target})
         try:
-            await site.index.bucket(value.target)
+            target = await site.index.bucket(value.target)
         except S3Error as missing:
-            raise S3Error("InvalidTargetBucketForLogging", fields={"TargetBucket": value.target}) from missing
+            raise refused from missing
+        if target.owner != bucket.owner:
+            raise refused
 
 
 async def _check_notification(site: Site, bucket: Bucket, value: Notification) -> None:

@@ -10,18 +10,7 @@ from holdfast.copies.site import Site
 from holdfast.errors import S3Error
 from holdfast.index.interface import Debt, Delay, NewVersion, Written
 from holdfast.limits import LEASE_S
-from holdfast.model import (
-    UNMARKED,
-    Bucket,
-    Facts,
-    Layout,
-    Marks,
-    Place,
-    Redundancy,
-    Version,
-    WriteCondition,
-    replace,
-)
+from holdfast.model import UNMARKED, Bucket, Facts, Layout, Marks, Place, Redundancy, Version, WriteCondition, replace
 from holdfast.s3 import Body, ObjectPut, PutObject
 from holdfast.s3.encryption import sealed
 from holdfast.s3.expiry import expiry_of
@@ -85,8 +74,9 @@ async def commit_body(
     """Commit a received body as the current version, which is told as this `event`; returns its modification time (ms) and its
     version id."""
     now_ms = site.clock.now_ms() if ahead is None else ahead.label.modified_ms
-    size, etag = received.plain_size, received.etag
-    notices = notices_of(bucket, site.webhooks, (event,), key, at_ms=now_ms, size=size, etag=etag)
+    notices = notices_of(
+        bucket, site.webhooks, (event,), key, at_ms=now_ms, size=received.plain_size, etag=received.etag
+    )
     if received.inline is not None:
         version = NewVersion(
             bucket.name, key, received.size, received.etag, now_ms, facts, (),

@@ -229,8 +229,8 @@ def _bucket_head(result: s3.BucketHead) -> Reply:
 
 
 def _object_put(result: s3.ObjectPut) -> Reply:
-    headers = [("ETag", f'"{result.etag}"'), *checksum_headers(result.checksum), *_expiry(result.expiry)]
-    headers += sealed_headers(result.sealed)
+    headers = [("ETag", f'"{result.etag}"'), *checksum_headers(result.checksum)]
+    headers += _expiry(result.expiry) + sealed_headers(result.sealed)
     if result.version_id:
         headers.append((_VERSION_ID, result.version_id))
     return Reply(200, headers)
@@ -317,7 +317,9 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.ObjectsListed: _objects_listed,
     s3.UploadCreated: _upload_created,
     s3.PartUploaded: _part_uploaded,
-    s3.PartCopied: _part_copied,
+    s3.PartCopied: _xml("CopyPartResult", render_xml.part_copied),
     s3.PartsListed: _parts_listed,
+    s3.PartCopied: _part_copied,
+    s3.PartsListed: _xml("ListPartsResult", render_xml.parts_listed),
     s3.UploadsListed: _xml("ListMultipartUploadsResult", render_xml.uploads_listed),
 }

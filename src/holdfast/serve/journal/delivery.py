@@ -195,6 +195,9 @@ class Journal:
         key = key_of(batch.logging, batch.source, event_ms=batch.event_ms, now_ms=self._clock.now_ms(), unique=unique)
         if len(key.encode()) > KEY_BYTES:
             raise S3Error("KeyTooLongError", detail=f"access log of {batch.source.bucket}: {key}")
+        target = await self._index.bucket(batch.logging.target)
+        if target.owner != batch.source.owner:  # It was deleted, and somebody else has the name now.
+            raise S3Error("InvalidTargetBucketForLogging", fields={"TargetBucket": target.name})
         data = "".join(batch.lines).encode("utf-8", "replace")
         await self._store.put_object(PutObject(batch.logging.target, key, _FACTS), Lines(data))
 

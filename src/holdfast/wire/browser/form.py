@@ -102,8 +102,13 @@ def posted(wish: Wish, put: ObjectPut, key: str, request: Request, *, secure: bo
         mark = "&" if urlsplit(wish.redirect).query else "?"
         told = f"bucket={quote(bucket)}&key={quote(key, safe='')}&etag={quote(etag)}"
         return Reply(303, [("ETag", etag), ("Location", f"{wish.redirect}{mark}{told}"), *version])
-    said = [*checksum_headers(put.checksum), *sealed_headers(put.sealed)]
-    headers = [("ETag", etag), ("Location", url), *version, *said]
+    headers = [
+        ("ETag", etag),
+        ("Location", url),
+        *version,
+        *checksum_headers(put.checksum),
+        *sealed_headers(put.sealed),
+    ]
     if wish.status != 201:
         return Reply(wish.status, headers)
     content = (

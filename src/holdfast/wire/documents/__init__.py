@@ -109,14 +109,6 @@ _ROWS = (
         default=Notification(),
     ),
     _xml(
-        "encryption",
-        BucketEncryption,
-        "ServerSideEncryptionConfiguration",
-        encryption.read,
-        encryption.write,
-        missing="ServerSideEncryptionConfigurationNotFoundError",
-    ),
-    _xml(
         "lifecycle",
         Lifecycle,
         "LifecycleConfiguration",
@@ -124,6 +116,14 @@ _ROWS = (
         lifecycle.write,
         missing="NoSuchLifecycleConfiguration",
         beside=Beside("x-amz-transition-default-minimum-object-size", SIZES, "minimum"),
+    ),
+    _xml(
+        "encryption",
+        BucketEncryption,
+        "ServerSideEncryptionConfiguration",
+        encryption.read,
+        encryption.write,
+        missing="ServerSideEncryptionConfigurationNotFoundError",
     ),
     _xml(
         "versioning",
