@@ -30,6 +30,7 @@ from holdfast.s3 import (
     PutObject,
     UploadPart,
 )
+from holdfast.s3.identities import OWNER_ID
 from holdfast.sealing.kms import LocalKms
 from holdfast.sealing.master import KEY_BYTES, MasterKey
 from holdfast.sealing.vault import Vault
@@ -198,7 +199,7 @@ async def engine(
     )
     await site.obey_pins()
     await attach_all(site)
-    made = Engine(site, Store(site, owner="owner", region="us-east-1"), events)
+    made = Engine(site, Store(site, owner=OWNER_ID, region="us-east-1"), events)
     if bucket and not await index.buckets():
         await made.store.create_bucket(CreateBucket(BUCKET))
     try:

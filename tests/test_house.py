@@ -15,6 +15,7 @@ PACKAGE = ROOT / "src" / "holdfast"
 LEVELS: list[set[str]] = [
     {"serve"},
     {"wire"},
+    {"access"},
     {"store"},
     {"keepers"},
     {"copies", "webhooks"},
@@ -93,18 +94,19 @@ TASKS = {
 """Modules that may start a task outside a TaskGroup, and why."""
 ROOM_SIZE = 12
 ROOMS_ALLOWED = {
-    "index": 18,
-    "wire": 17,
-    "wire/documents": 20,
-    "store": 17,
-    "s3": 20,
+    "index": 22,
+    "wire": 19,
+    "wire/documents": 24,
+    "store": 18,
+    "access": 15,
+    "s3": 24,
     "grids/s3": 13,
-    "cli": 14,
-    "serve": 15,
+    "cli": 16,
+    "serve": 17,
 }
 """The SQLite engine, S3's many requests and replies, its documents, its side as a client, a command each: each one idea, in small files."""
 MODULE_LINES = 500
-LONG_TABLES = {"limits.py": 700}
+LONG_TABLES = {"limits.py": 700, "config/settings.py": 700}
 """Modules that are one table and nothing else."""
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "manager", "misc"}
 

@@ -19,6 +19,7 @@ from typing import Final
 import uvloop
 
 from holdfast import __version__
+from holdfast.access.guard import Guard
 from holdfast.cache.cache import Cache
 from holdfast.clock import Clock
 from holdfast.config.afterwards import WebhookSettings
@@ -52,8 +53,10 @@ from holdfast.keepers.scrub import Scrub
 from holdfast.keepers.supervisor import Keeper, Supervisor
 from holdfast.keepers.sweep import Sweep
 from holdfast.model import to_json
+from holdfast.s3.identities import OWNER_ID
 from holdfast.sealing.keyring import open_ring
 from holdfast.sealing.kms import open_kms
+from holdfast.sealing.master import MasterKey
 from holdfast.sealing.vault import Vault
 from holdfast.serve.admin import AdminServer, Readiness, application
 from holdfast.serve.gateway import Gateway
@@ -68,7 +71,6 @@ from holdfast.serve.workers import listen, supervise, until_stopped
 from holdfast.spool.spool import Spool
 from holdfast.store.store import Store
 from holdfast.webhooks.sender import Sender
-from holdfast.wire.operations import OWNER_ID
 from holdfast.wrappers.breaker import Breakers
 from holdfast.wrappers.coats import put_on
 
@@ -354,19 +356,28 @@ class Node:
 
     def _build_vault(self) -> Vault:
         """The keys of this node. Raises ConfigError."""
-        terms = self._settings.sealing
-        path = self._settings.master_key_path
-        master = open_ring(path, self._clock, given=terms.master_key, environ=os.environ)
-        return Vault(master, open_kms(master, terms.kms_keys, os.environ, self._clock), self._clock)
+        master = self._build_master()
+        return Vault(master, open_kms(master, self._settings.sealing.kms_keys, os.environ, self._clock), self._clock)
+
+    def _build_master(self) -> MasterKey:
+        """The ring under which secrets and data keys are sealed. Raises ConfigError."""
+        given = self._settings.sealing.master_key
+        return open_ring(self._settings.master_key_path, self._clock, given=given, environ=os.environ)
 
     def _build_server(self, credentials: Credentials) -> S3Server:
         server = self._settings.server
-        secrets = {credentials.access_key: credentials.secret_key.reveal()}
+        guard = Guard(
+            self._index,
+            access_key=credentials.access_key,
+            secret_key=credentials.secret_key.reveal(),
+            master=self._build_master(),
+            clock=self._clock,
+        )
         store = Store(self.site, owner=OWNER_ID, region=server.region)
         self._journal = Journal(
             self._index,
             store,
-            owner_of=lambda _: OWNER_ID,
+            owner_of=guard.owner_of,
             region=server.region,
             interval_s=self._settings.access_logs.interval,
             clock=self._clock,
@@ -375,7 +386,7 @@ class Node:
         self.teller.subscribe(self._journal.listen)
         gateway = Gateway(
             store,
-            secret_of=secrets.get,
+            guard=guard,
             region=server.region,
             domain=server.domain,
             website_domain=server.website_domain,

@@ -35,7 +35,13 @@ class RequestEnded(Event, frozen=True):
     access_key: str
     client: str
     detail: str = ""
-    """For 5xx: what went wrong inside; for the log only, never for the client."""
+    """What went wrong inside, or why it was denied; for the log only, never for the client."""
+    principal: str = ""
+    """The ARN of who asked, or anonymous; empty when that did not become known."""
+    decision: str = ""
+    """allow or deny; empty when it did not come to one."""
+    reason: str = ""
+    """Which statement, list or right decided."""
     call: object = None
     """What `serve` knows of the request, for listeners of that room, while they are told and no longer."""
 

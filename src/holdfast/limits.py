@@ -566,3 +566,25 @@ READY_DEADLINE_S: Final = 5.0
 """A node whose index does not answer within this time is not ready."""
 ADMIN_REQUESTS: Final = 64
 """Requests at once on the admin listener."""
+
+# --- access ---
+POLICY_BYTES: Final = 20 * KIB
+"""Largest policy document. Amazon S3 User Guide, "Bucket policies"."""
+ACL_GRANTS: Final = 100
+"""Most grants in an access control list, as in S3."""
+KEYS_PER_USER: Final = 8
+"""Access keys that one user (or account owner) may have: enough to rotate them without haste."""
+IDENTITIES_KNOWN: Final = 4096
+"""Identities and sessions that a process remembers; beyond that it begins anew."""
+STS_FORM_BYTES: Final = 64 * KIB
+"""Largest form of a request for temporary credentials; the session's policy is the larger part."""
+SESSION_S_MIN: Final = 900
+"""Shortest life of temporary credentials. STS API Reference, AssumeRole."""
+SESSION_S: Final = 3600
+"""Their life when nobody says how long."""
+ROLE_SESSION_S_MAX: Final = 12 * 3600
+"""Longest life of a role's session."""
+USER_SESSION_S_MAX: Final = 36 * 3600
+"""Longest life of a session token of a user; of an account's owner an hour. STS API Reference, GetSessionToken."""
+SESSION_POLICY_CHARS: Final = 2048
+"""Longest policy of a session. STS API Reference, AssumeRole."""

@@ -162,6 +162,7 @@ class Server:
             "HOME": str(self.folder),
             "HOLDFAST_ACCESS_KEY": ACCESS_KEY,
             "HOLDFAST_SECRET_KEY": SECRET_KEY,
+            **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
             "HOLDFAST_SERVER_WEBSITE_DOMAIN": WEBSITES,
             "HOLDFAST_SEALING_KMS_KEYS": "env:KMS_KEYS",
             "KMS_KEYS": KMS_KEYS,

@@ -90,16 +90,42 @@ def test_metadata_beyond_its_limit_is_refused(s3: Any, bucket: str) -> None:
 
 def test_what_is_not_supported_says_so(s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="x", Body=b"x")
-    rules = {"Rules": [{"ID": "x", "Status": "Enabled", "Filter": {}, "Expiration": {"Days": 1}}]}
+    target = {
+        "Role": "arn:aws:iam::1:role/r",
+        "Rules": [{"Status": "Enabled", "Destination": {"Bucket": "arn:aws:s3:::b"}}],
+    }
+    inventory = {
+        "Id": "i", "IsEnabled": True, "IncludedObjectVersions": "All", "Schedule": {"Frequency": "Daily"},
+        "Destination": {"S3BucketDestination": {"Bucket": "arn:aws:s3:::b", "Format": "CSV"}},
+    }  # fmt: skip
     asks: list[Callable[[], Any]] = [
-        lambda: s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}),
-        lambda: s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=rules),
-        lambda: s3.put_object_tagging(Bucket=bucket, Key="x", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]}),
-        lambda: s3.put_object(Bucket=bucket, Key="x", Body=b"y", Tagging="a=b"),
-        lambda: s3.put_object(Bucket=bucket, Key="x", Body=b"y", ServerSideEncryption="aws:kms"),
+        lambda: s3.put_bucket_accelerate_configuration(Bucket=bucket, AccelerateConfiguration={"Status": "Enabled"}),
+        lambda: s3.put_bucket_replication(Bucket=bucket, ReplicationConfiguration=target),
+        lambda: s3.put_bucket_inventory_configuration(Bucket=bucket, Id="i", InventoryConfiguration=inventory),
+        lambda: s3.put_bucket_metrics_configuration(Bucket=bucket, Id="i", MetricsConfiguration={"Id": "i"}),
+        lambda: s3.get_object_torrent(Bucket=bucket, Key="x"),
+        lambda: s3.select_object_content(
+            Bucket=bucket, Key="x", Expression="SELECT 1", ExpressionType="SQL",
+            InputSerialization={"CSV": {}}, OutputSerialization={"CSV": {}},
+        ),
         lambda: s3.put_object(Bucket=bucket, Key="x", Body=b"y", ACL="public-read"),
-    ]
+    ]  # fmt: skip
     for ask in asks:
         code, status = _refusal(ask)
         assert (code, status) == ("NotImplemented", 501) or (code, status) == ("AccessControlListNotSupported", 400)
     assert s3.get_object(Bucket=bucket, Key="x")["Body"].read() == b"x"
+
+
+def test_what_no_bucket_has_is_answered_as_by_one_that_has_none(s3: Any, bucket: str) -> None:
+    assert "Status" not in s3.get_bucket_accelerate_configuration(Bucket=bucket)
+    assert _refusal(lambda: s3.get_bucket_replication(Bucket=bucket)) == ("ReplicationConfigurationNotFoundError", 404)
+    for kind in ("analytics", "inventory", "metrics", "intelligent_tiering"):
+        listed = getattr(s3, f"list_bucket_{kind}_configurations")(Bucket=bucket)
+        assert (listed["IsTruncated"], [name for name in listed if name.endswith("List")]) == (False, [])
+        get = getattr(s3, f"get_bucket_{kind}_configuration")
+        assert _refusal(partial(get, Bucket=bucket, Id="i")) == ("NoSuchConfiguration", 404)
+    assert s3.get_bucket_request_payment(Bucket=bucket)["Payer"] == "BucketOwner"
+    s3.put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "Requester"})
+    assert s3.get_bucket_request_payment(Bucket=bucket)["Payer"] == "Requester"
+    s3.put_object(Bucket=bucket, Key="paid", Body=b"x")
+    assert "RequestCharged" not in s3.get_object(Bucket=bucket, Key="paid", RequestPayer="requester")

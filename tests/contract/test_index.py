@@ -50,11 +50,14 @@ def test_buckets_are_created_found_listed_and_deleted(run: Run) -> None:
     async def scenario(bench: Workbench) -> None:
         index = bench.index
         with refused("BucketAlreadyOwnedByYou"):
-            await index.create_bucket(Bucket(BUCKET, 2, ""))
+            await index.create_bucket(Bucket(BUCKET, 2, "", "me"))
+        with refused("BucketAlreadyExists"):
+            await index.create_bucket(Bucket(BUCKET, 2, "", "another"))
         assert await index.bucket(BUCKET) == Bucket(BUCKET, 1, "vital", "me", "us-east-1")
         for name in ("zebra", "photos-2", "alpha"):
             await index.create_bucket(Bucket(name, 3, ""))
         assert [b.name for b in await index.buckets()] == ["alpha", "photos", "photos-2", "zebra"]
+        assert [b.name for b in await index.buckets(owner="me")] == ["photos"]
         assert [b.name for b in await index.buckets(prefix="photos")] == ["photos", "photos-2"]
         assert [b.name for b in await index.buckets(after="photos", limit=1)] == ["photos-2"]
         await index.delete_bucket("alpha")

@@ -15,10 +15,11 @@ from holdfast import s3
 from holdfast.events import RequestEnded, Teller
 from holdfast.grids.memory import MemoryGrid
 from holdfast.model import Facts
+from holdfast.s3.identities import OWNER_ID
 from holdfast.serve.gateway import METHODS, Gateway
 from holdfast.signing import UNSIGNED_PAYLOAD, amz_date
 from holdfast.testing.rawhttp import RawClient, StillClock, run, serving
-from holdfast.testing.scene import ACCESS, NOW_MS, REGION, SECRET, code_of
+from holdfast.testing.scene import ACCESS, NOW_MS, REGION, SECRET, code_of, guard_of
 from holdfast.wire.operations import OPERATIONS, BodyKind, Operation, Scope
 from tests.engine import BUCKET, Engine, engine
 from tests.hostile.forging import DAY_MS, Ask, Sent, Terms, by_chunks, by_header, by_query
@@ -28,6 +29,15 @@ MINUTE_MS: Final = 60_000
 PATHS: Final = {Scope.SERVICE: "/", Scope.BUCKET: f"/{BUCKET}", Scope.OBJECT: f"/{BUCKET}/{KEY}"}
 VALUES: Final = {"list-type": "2", "uploadId": "", "x-amz-copy-source": f"/{BUCKET}/source", "x-amz-request-route": "r"}
 """What markers are given where that matters."""
+POLICY: Final = (
+    b'{"Statement": [{"Effect": "Allow", "Principal": {"AWS": "000000000000"}, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::'
+    + BUCKET.encode()
+    + b'/*"}]}'
+)
+ACL: Final = (
+    f"<AccessControlPolicy><Owner><ID>{OWNER_ID}</ID></Owner><AccessControlList><Grant><Grantee><ID>{OWNER_ID}</ID></Grantee>"
+    "<Permission>FULL_CONTROL</Permission></Grant></AccessControlList></AccessControlPolicy>"
+).encode()
 NEEDS: Final[dict[str, Ask]] = {
     "GetObjectAttributes": Ask("", "", headers={"x-amz-object-attributes": "ETag"}),
     "UploadPart": Ask("", "", query=(("partNumber", "1"),)),
@@ -61,6 +71,19 @@ NEEDS: Final[dict[str, Ask]] = {
         body=b"<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2999-01-01T00:00:00Z</RetainUntilDate></Retention>",
     ),
     "PutObjectLegalHold": Ask("", "", body=b"<LegalHold><Status>ON</Status></LegalHold>"),
+    "PutBucketAcl": Ask("", "", body=ACL),
+    "PutObjectAcl": Ask("", "", body=ACL),
+    "PutBucketPolicy": Ask("", "", body=POLICY),
+    "PutPublicAccessBlock": Ask(
+        "",
+        "",
+        body=b"<PublicAccessBlockConfiguration><IgnorePublicAcls>true</IgnorePublicAcls></PublicAccessBlockConfiguration>",
+    ),
+    "PutBucketOwnershipControls": Ask(
+        "",
+        "",
+        body=b"<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>",
+    ),
     "PutBucketCors": Ask(
         "",
         "",
@@ -96,9 +119,13 @@ NOTHING_THERE: Final = (
     "InvalidRequest",
     "NoSuchLifecycleConfiguration",
     "ObjectLockConfigurationNotFoundError",
+    "NoSuchBucketPolicy",
+    "NoSuchPublicAccessBlockConfiguration",
     "ServerSideEncryptionConfigurationNotFoundError",
 )
 """Codes of honest requests for what is not there, or not possible there."""
+BEFORE_THE_STORE: Final = {"GetBucketPolicyStatus": "NoSuchBucketPolicy"}
+"""What is answered without it."""
 ROWS: Final = [row for row in OPERATIONS if not row.unsigned and row.name != "WriteGetObjectResponse"]
 """What browsers ask without a signature in the headers is in `tests/clients/test_boto3_forms.py` and `test_boto3_cors.py`; and WriteGetObjectResponse without
 the header that makes it one is an upload form."""
@@ -182,7 +209,7 @@ def tabled(tmp_path: Path, body: Callable[[Table], Coroutine[Any, Any, None]]) -
             teller = Teller()
             teller.subscribe(lambda event: told.append(event) if isinstance(event, RequestEnded) else None)
             gateway = Gateway(
-                store, secret_of={ACCESS: SECRET}.get, region=REGION, domain="", clock=StillClock(), teller=teller
+                store, guard=guard_of(made.site.index), region=REGION, domain="", clock=StillClock(), teller=teller
             )
             async with serving(gateway.handle) as (_, port):
                 await body(Table(store, port, told))
@@ -213,6 +240,8 @@ def test_an_honest_request_is_allowed(tmp_path: Path, way: str) -> None:
 
         async def body(table: Table, row: Operation = row) -> None:
             status, code = await table.answer((HONEST | HONEST_BODIES)[way](table.ask(row)))
+            if BEFORE_THE_STORE.get(row.name) == code:
+                return
             assert len(table.store.reached) == 1, f"{row.name}: {status} {code}: does NEEDS say what it needs?"
             assert status < 300 or code in NOTHING_THERE, f"{row.name}: {code}"
             assert table.told[-1].access_key == ACCESS

@@ -24,7 +24,7 @@ from holdfast.signing import sign_headers
 from holdfast.testing.contract.check import label, put, read
 from holdfast.testing.hard_keys import HARD_KEYS
 from holdfast.testing.rawhttp import RawClient, StillClock, serving
-from holdfast.testing.scene import ACCESS, NOW_MS, REGION, SECRET, head_of
+from holdfast.testing.scene import ACCESS, NOW_MS, REGION, SECRET, guard_of, head_of
 from tests.engine import engine
 
 SECRET_TEXT = b"of somebody else"
@@ -313,7 +313,7 @@ def test_no_target_leads_out_of_the_grids(tmp_path: Path) -> None:
             await made.store.create_bucket(CreateBucket("bucket"))
             gateway = Gateway(
                 made.store,
-                secret_of={ACCESS: SECRET}.get,
+                guard=guard_of(made.site.index),
                 region=REGION,
                 domain="",
                 clock=StillClock(),

@@ -10,6 +10,7 @@ from holdfast.events import AccessLogged
 from holdfast.grids.memory import MemoryGrid
 from holdfast.model import Bucket
 from holdfast.s3 import CreateBucket, GetObject, ListObjects
+from holdfast.s3.identities import OWNER_ID
 from holdfast.s3.logging import EVENT_TIME, Logging
 from holdfast.s3.settings import PutSetting
 from holdfast.serve.gateway import Gateway
@@ -17,7 +18,7 @@ from holdfast.serve.journal import delivery
 from holdfast.serve.journal.delivery import Journal
 from holdfast.testing.faults import Fault, FaultGrid, Kind
 from holdfast.testing.rawhttp import RawClient, StillClock, run, serving
-from holdfast.testing.scene import ACCESS, REGION, SECRET
+from holdfast.testing.scene import ACCESS, REGION, guard_of
 from tests.engine import BUCKET, Engine, engine
 from tests.hostile.forging import Ask, by_header
 
@@ -83,7 +84,7 @@ def desk(
             )
             teller.subscribe(journal.listen)
             gateway = Gateway(
-                made.store, secret_of={ACCESS: SECRET}.get, region=REGION, domain="", clock=clock, teller=teller
+                made.store, guard=guard_of(made.site.index, clock), region=REGION, domain="", clock=clock, teller=teller
             )
             async with serving(gateway.handle) as (_, port):
                 await body(Desk(made, journal, clock, port))
@@ -104,7 +105,7 @@ def test_requests_are_delivered_as_lines_once_in_an_interval(tmp_path: Path) -> 
         ((key, lines),) = (await at.delivered()).items()
         assert key.startswith("of/20")
         put, got, missing = (line.split(" ") for line in lines)
-        assert put[:2] == ["owner", BUCKET]
+        assert put[:2] == [OWNER_ID, BUCKET]
         assert put[5:9:2] == ["canonical", "REST.PUT.OBJECT"]
         assert [line[8] for line in (put, got, missing)] == ["k", "k", "none"]
         assert [line[12:16] for line in (put, got, missing)] == [
@@ -228,8 +229,8 @@ def test_an_object_by_event_time_has_one_day(tmp_path: Path) -> None:
         await at.ask("GET", f"/{BUCKET}")  # Too late for its signature: a refusal is a request, too.
         await at.pass_interval()
         assert sorted(key.split("/")[:6] for key in await at.delivered()) == [
-            ["owner", "us-east-1", BUCKET, "2023", "11", "14"],
-            ["owner", "us-east-1", BUCKET, "2023", "11", "15"],
+            [OWNER_ID, "us-east-1", BUCKET, "2023", "11", "14"],
+            [OWNER_ID, "us-east-1", BUCKET, "2023", "11", "15"],
         ]
 
     desk(tmp_path, body)

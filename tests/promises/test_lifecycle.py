@@ -11,8 +11,9 @@ from holdfast.events import Expired
 from holdfast.keepers import lifecycle
 from holdfast.keepers.lifecycle import Lifecycle as Keeper
 from holdfast.limits import LIFECYCLE_BATCH, LIFECYCLE_DAY_S, LIFECYCLE_PAUSE_S, LIFECYCLE_ROUNDS
-from holdfast.model import Facts, MarkChange, Marks, Retention
+from holdfast.model import Facts, MarkChange, Marks, Retention, SealKind
 from holdfast.s3 import CreateBucket, CreateMultipartUpload, DeleteObject, GetObject, ListParts, PutObject, UploadPart
+from holdfast.s3.encryption import SealAsk
 from holdfast.s3.lifecycle import Filter, Lifecycle, Rule
 from holdfast.s3.settings import DeleteSetting, PutSetting
 from holdfast.s3.versioning import Versioning
@@ -194,6 +195,24 @@ def test_replies_say_when_an_object_expires(tmp_path: Path) -> None:
         grids.clock.leap(60)
         await whole_round(made)
         assert await made.code("old/a") == "NoSuchKey"
+
+    scene(tmp_path, body)
+
+
+def test_the_size_of_a_sealed_object_is_that_of_what_is_in_it(tmp_path: Path) -> None:
+    async def body(grids: Troubled, made: Engine) -> None:
+        await configure(made, Rule("small", filter=Filter(below=11), days=1))
+        for key, size in (("small", 10), ("large", 11)):
+            await made.store.put_object(PutObject(BUCKET, key, Facts(), seal=SealAsk(SealKind.S3)), Bytes(b"x" * size))
+        version = await made.site.index.get(BUCKET, "small")
+        assert version is not None
+        assert version.size > version.plain_size == 10, "its seal takes room"
+        for key, due in (("small", True), ("large", False)):
+            got = await made.store.get_object(GetObject(BUCKET, key, head=True))
+            assert (got.expiry is not None) == due
+        grids.clock.leap(2 * DAY_S)
+        await whole_round(made)
+        assert await made.keys() == ["large"]
 
     scene(tmp_path, body)
 

@@ -43,7 +43,7 @@ from holdfast.s3.versioning import Versioning
 from holdfast.sealing.frames import MAGIC, open_copy
 from holdfast.serve.gateway import Gateway
 from holdfast.testing.rawhttp import RawClient, StillClock, serving
-from holdfast.testing.scene import ACCESS, REGION, SECRET, code_of
+from holdfast.testing.scene import REGION, code_of, guard_of
 from tests.engine import BUCKET, MASTER, Bytes, Engine, engine, md5
 from tests.hostile.forging import Ask, Sent, by_header, by_query
 from tests.promises.test_ahead import MeteredGrid
@@ -546,7 +546,7 @@ def test_a_client_s_key_is_refused_where_others_could_read_it(tmp_path: Path, wa
             for allowed in (False, True):
                 gateway = Gateway(
                     made.store,
-                    secret_of={ACCESS: SECRET}.get,
+                    guard=guard_of(made.site.index),
                     region=REGION,
                     domain="",
                     clock=StillClock(),

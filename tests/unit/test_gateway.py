@@ -129,7 +129,7 @@ def test_errors_of_the_store_are_answers_and_head_has_no_body() -> None:
 
 def test_what_is_not_implemented_says_so() -> None:
     async def scene(it: Scene) -> None:
-        answer = await it.client.ask(signed("GET", "/bucket", query=(("policy", ""),)))
+        answer = await it.client.ask(signed("GET", "/bucket", query=(("metadataTable", ""),)))
         assert (answer.status, code_of(answer)) == (501, "NotImplemented")
 
     play(scene)

@@ -36,6 +36,7 @@ AT_MS = 1_767_323_045_000
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CRC = Checksum(Algorithm.CRC32, checksum_text(Algorithm.CRC32, b"hello"))
 COMPOSITE = Checksum(Algorithm.SHA256, checksum_text(Algorithm.SHA256, b"x") + "-2", ChecksumType.COMPOSITE)
+NAMES = {"owner": "holdfast"}
 OWNER = {"ID": "owner", "DisplayName": "holdfast"}
 HARD = "a b+c%/é//../<&>\"'\r\n\t.~"
 ETAG = "5d41402abc4b2a76b9719d911017c592"
@@ -230,7 +231,7 @@ def test_deletions_of_many_name_each_key() -> None:
 
 def test_buckets_are_listed_with_their_owner() -> None:
     buckets = (Bucket("photos", AT_MS, "", "owner"), Bucket("videos", AT_MS, "", "owner", "eu-west-1"))
-    page = answer(s3.BucketsListed(buckets, "owner", "p", "videos"), "list_buckets", Prefix="p", MaxBuckets=2)
+    page = answer(s3.BucketsListed(buckets, "owner", "p", "videos", NAMES), "list_buckets", Prefix="p", MaxBuckets=2)
     assert page == {
         "HTTP": 200,
         "Owner": OWNER,
@@ -241,7 +242,11 @@ def test_buckets_are_listed_with_their_owner() -> None:
             {"Name": "videos", "CreationDate": AT, "BucketRegion": "eu-west-1"},
         ],
     }
-    assert answer(s3.BucketsListed((), "owner"), "list_buckets") == {"HTTP": 200, "Owner": OWNER, "Buckets": []}
+    assert answer(s3.BucketsListed((), "owner", names=NAMES), "list_buckets") == {
+        "HTTP": 200,
+        "Owner": OWNER,
+        "Buckets": [],
+    }
 
 
 def test_buckets_answer_for_themselves() -> None:
@@ -268,7 +273,9 @@ CHECKED = {**CONTENT, "ChecksumAlgorithm": ["CRC32"], "ChecksumType": "FULL_OBJE
 def test_objects_are_listed_in_version_1(encode: dict[str, str]) -> None:
     ask = s3.ListObjects("photos", False, prefix="a ", delimiter="/", limit=2, encode=True, marker="a +")
     page = s3.Page((("a b+é", version(facts=Facts(checksum=CRC))),), ("a c/",), "a c/")
-    reply = answer(s3.ObjectsListed(ask, page, "owner"), "list_objects", Bucket="photos", Prefix="a ", Marker="a +")
+    reply = answer(
+        s3.ObjectsListed(ask, page, "owner", NAMES), "list_objects", Bucket="photos", Prefix="a ", Marker="a +"
+    )
     assert reply == {
         "HTTP": 200,
         "Name": "photos",
@@ -289,7 +296,7 @@ def test_objects_are_listed_in_version_2() -> None:
         "photos", True, prefix="a ", delimiter="/", limit=2, encode=True, start_after="a", token="dG9rZW4"
     )
     page = s3.Page(((HARD, version()),), ("a c/",), "a c/")
-    listed = s3.ObjectsListed(ask, page, "owner")
+    listed = s3.ObjectsListed(ask, page, "owner", NAMES)
     reply = answer(listed, "list_objects_v2", Bucket="photos")
     assert reply == {
         "HTTP": 200,
@@ -313,7 +320,7 @@ def test_objects_are_listed_in_version_2() -> None:
 def test_an_empty_listing_says_so() -> None:
     nothing = s3.Page((), (), "")
     ask = s3.ListObjects("photos", True, encode=True)
-    assert answer(s3.ObjectsListed(ask, nothing, "owner"), "list_objects_v2", Bucket="photos") == {
+    assert answer(s3.ObjectsListed(ask, nothing, "owner", NAMES), "list_objects_v2", Bucket="photos") == {
         "HTTP": 200,
         "Name": "photos",
         "Prefix": "",
@@ -322,15 +329,17 @@ def test_an_empty_listing_says_so() -> None:
         "EncodingType": "url",
         "IsTruncated": False,
     }
-    first = answer(s3.ObjectsListed(s3.ListObjects("photos", False), nothing, "owner"), "list_objects", Bucket="photos")
+    first = answer(
+        s3.ObjectsListed(s3.ListObjects("photos", False), nothing, "owner", NAMES), "list_objects", Bucket="photos"
+    )
     assert (first["Marker"], first["IsTruncated"], "NextMarker" in first) == ("", False, False)
 
 
 def test_an_unencoded_listing_holds_hard_keys() -> None:
     ask = s3.ListObjects("photos", True)
-    listed = s3.ObjectsListed(ask, s3.Page(((HARD, version()),), (), ""), "owner")
+    listed = s3.ObjectsListed(ask, s3.Page(((HARD, version()),), (), ""), "owner", NAMES)
     assert answer(listed, "list_objects_v2", Bucket="photos", EncodingType="url")["Contents"][0]["Key"] == HARD
-    control = s3.ObjectsListed(ask, s3.Page((("a\x01b", version()),), (), ""), "owner")
+    control = s3.ObjectsListed(ask, s3.Page((("a\x01b", version()),), (), ""), "owner", NAMES)
     assert b"<Key>a&#x1;b</Key>" in render(make("GET", "/photos"), control).body
 
 
@@ -339,7 +348,7 @@ def test_versions_are_listed() -> None:
     marker = Version(2, 0, "", AT_MS, Facts(), (), 0, version_id="m", marker=True)
     entries = (VersionEntry(HARD, marker, True, 0), VersionEntry(HARD, version(), False, AT_MS))
     page = VersionsPage(entries, (), HARD, "null")
-    reply = answer(VersionsListed(ask, page, "owner"), "list_object_versions", Bucket="photos")
+    reply = answer(VersionsListed(ask, page, "owner", NAMES), "list_object_versions", Bucket="photos")
     assert reply == {
         "HTTP": 200,
         "Name": "photos",
@@ -363,7 +372,7 @@ def test_versions_are_listed() -> None:
             }
         ],
     }
-    prefixed = VersionsListed(ask, VersionsPage((), ("a/",), "a/", ""), "owner")
+    prefixed = VersionsListed(ask, VersionsPage((), ("a/",), "a/", ""), "owner", NAMES)
     assert "NextVersionIdMarker" not in answer(prefixed, "list_object_versions", Bucket="photos")
 
 
@@ -416,7 +425,7 @@ def test_uploads_are_listed() -> None:
     page = s3.UploadsPage(
         (upload(), upload(key="é", algorithm=Algorithm.CRC32, kind=ChecksumType.COMPOSITE)), ("x/",), "x/", "u9"
     )
-    reply = answer(s3.UploadsListed(ask, page, "owner"), "list_multipart_uploads", Bucket="photos")
+    reply = answer(s3.UploadsListed(ask, page, "owner", NAMES), "list_multipart_uploads", Bucket="photos")
     common = {
         "UploadId": "u1",
         "Initiated": AT,
@@ -453,7 +462,7 @@ PARTS = (
 def test_parts_are_listed() -> None:
     ask = s3.ListParts("photos", "a", "u1", after=0, limit=2)
     started = upload(algorithm=Algorithm.CRC32, kind=ChecksumType.FULL_OBJECT)
-    listed = s3.PartsListed(ask, started, PARTS, 3, "owner")
+    listed = s3.PartsListed(ask, started, PARTS, 3, "owner", NAMES)
     reply = answer(listed, "list_parts", Bucket="photos", Key="a", UploadId="u1")
     part = {"LastModified": AT, "ETag": f'"{ETAG}"', "Size": 5, "ChecksumCRC32": CRC.value}
     assert reply == {

@@ -549,9 +549,28 @@ def test_an_expiry_out_of_bounds_is_refused(text: str) -> None:
 # --- what is no signature of version 4 ---
 
 
-def test_an_anonymous_request_is_denied() -> None:
-    assert refusal(made("GET", "/b/key", {"host": HOST})).code == "AccessDenied"
-    assert refusal(made("GET", "/b/key?list-type=2", {"host": HOST})).code == "AccessDenied"
+def test_a_request_without_a_signature_is_nobodys() -> None:
+    for target in ("/b/key", "/b/key?list-type=2"):
+        signed = verify(made("GET", target, {"host": HOST}))
+        assert (signed.access_key, signed.payload, signed.token) == ("", Payload.UNSIGNED, "")
+
+
+@pytest.mark.parametrize(
+    ("digest", "payload"),
+    [
+        ("a" * 64, Payload.DIGEST),
+        (UNSIGNED_PAYLOAD, Payload.UNSIGNED),
+        ("STREAMING-UNSIGNED-PAYLOAD-TRAILER", Payload.STREAM_UNSIGNED_TRAILER),
+    ],
+)
+def test_nobodys_body_is_what_its_header_says(digest: str, payload: Payload) -> None:
+    signed = verify(made("PUT", "/b/key", {"host": HOST, "x-amz-content-sha256": digest}))
+    assert (signed.access_key, signed.payload) == ("", payload)
+
+
+def test_chunks_that_claim_signatures_need_one_to_go_on_from() -> None:
+    for stream in ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"):
+        assert refusal(made("PUT", "/b/k", {"host": HOST, "x-amz-content-sha256": stream})).code == "AccessDenied"
 
 
 @pytest.mark.parametrize(
@@ -586,7 +605,6 @@ def test_an_anonymous_request_is_denied() -> None:
         ),
         ("Bearer token", "InvalidArgument"),
         ("AWS HAHAHA", "InvalidArgument"),
-        ("", "AccessDenied"),
     ],
 )
 def test_another_authorization_is_refused_with_its_reason(authorization: str, code: str) -> None:
@@ -664,7 +682,11 @@ FRAGMENTS = st.lists(
 
 
 @settings(deadline=None)
-@given(authorization=FRAGMENTS, date=FRAGMENTS, payload=st.sampled_from([UNSIGNED_PAYLOAD, ""]) | FRAGMENTS)
+@given(
+    authorization=FRAGMENTS.filter(str.strip),
+    date=FRAGMENTS,
+    payload=st.sampled_from([UNSIGNED_PAYLOAD, ""]) | FRAGMENTS,
+)
 def test_a_garbled_authorization_is_an_s3_error(authorization: str, date: str, payload: str) -> None:
     headers = {"host": HOST, "authorization": authorization, "x-amz-date": date, "x-amz-content-sha256": payload}
     assert 400 <= refusal(made("GET", "/b/key", headers)).status < 500
@@ -681,5 +703,6 @@ def test_a_garbled_authorization_is_an_s3_error(authorization: str, date: str, p
     )
 )
 def test_a_garbled_presigned_query_is_an_s3_error(fields: dict[str, str]) -> None:
+    fields.setdefault("Expires", "60")
     query = canonical_query((f"X-Amz-{name}", value.replace("\0", "")) for name, value in fields.items())
     assert 400 <= refusal(made("GET", "/b/key?" + query, {"host": HOST})).status < 500

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from holdfast import __version__
-from holdfast.cli import certify, config, demo, grid, lab, serve, simulate, status, unseal
+from holdfast.cli import access, certify, config, demo, grid, lab, serve, simulate, status, unseal
 from holdfast.cli.telling import prose, tell_problem
 from holdfast.errors import ConfigError
 
@@ -39,6 +39,12 @@ app.command("demo", help=demo.HELP)(demo.command)
 app.command("lab", help=lab.HELP)(lab.command)
 app.command("simulate", help=simulate.HELP)(simulate.command)
 app.add_typer(config.app, name="config")
+app.add_typer(access.account_app, name="account")
+app.add_typer(access.user_app, name="user")
+app.add_typer(access.group_app, name="group")
+app.add_typer(access.role_app, name="role")
+app.add_typer(access.key_app, name="key")
+app.add_typer(access.policy_app, name="policy")
 
 
 @app.command()

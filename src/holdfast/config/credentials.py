@@ -54,6 +54,15 @@ def _from_environment(environ: Mapping[str, str]) -> Credentials | None:
     return _checked(names, values[0].reveal(), values[1], "environment")
 
 
+def check_pair(access_key: str, secret_text: str, environ: Mapping[str, str]) -> str:
+    """The secret of a pair that an operator gives, itself or as `env:NAME` or `file:PATH`. Raises ConfigError."""
+    try:
+        secret = read_secret(secret_text, environ)
+    except Unreadable as trouble:
+        raise ConfigError("--secret-key", trouble.what, trouble.remedy) from trouble
+    return _checked(("--access-key", "--secret-key"), access_key, secret, "given").secret_key.reveal()
+
+
 def _checked(names: tuple[str, str], access_key: str, secret_key: Secret, origin: str) -> Credentials:
     if not _ACCESS_KEY.fullmatch(access_key):
         raise ConfigError(names[0], "must be 3 to 128 of letters, digits, dot, dash and underscore.")

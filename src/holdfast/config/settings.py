@@ -280,9 +280,9 @@ class Settings(Value, frozen=True):
     cache: CacheSettings = CacheSettings()
     log: LogSettings = LogSettings()
     scrub: ScrubSettings = ScrubSettings()
+    sealing: SealingSettings = SealingSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
     access_logs: AccessLogSettings = AccessLogSettings()
-    sealing: SealingSettings = SealingSettings()
     grid: tuple[GridSettings, ...] = ()
     policy: dict[str, PolicySettings] = {}
     bucket: tuple[BucketSettings, ...] = ()
@@ -338,9 +338,9 @@ TABLES: Final[dict[str, type[Value]]] = {
     "cache": CacheSettings,
     "log": LogSettings,
     "scrub": ScrubSettings,
+    "sealing": SealingSettings,
     "lifecycle": LifecycleSettings,
     "access_logs": AccessLogSettings,
-    "sealing": SealingSettings,
 }
 """Tables that occur once: `[server]`."""
 LISTS: Final[dict[str, type[Value]]] = {"grid": GridSettings, "bucket": BucketSettings, "webhook": WebhookSettings}

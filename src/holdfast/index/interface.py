@@ -14,6 +14,7 @@ import enum
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from holdfast.index.identities import Identities
 from holdfast.index.notices import Notices
 from holdfast.model import (
     ALWAYS,
@@ -239,6 +240,9 @@ class Usage(Value, frozen=True):
 class Index(Notices, Protocol):
     """See the module. All times are milliseconds of the wall clock."""
 
+    identities: Identities
+    """Who there is; at hand once it is open."""
+
     # --- life ---
 
     async def open(self) -> None:
@@ -256,7 +260,7 @@ class Index(Notices, Protocol):
     # --- buckets ---
 
     async def create_bucket(self, bucket: Bucket) -> None:
-        """Raises BucketAlreadyOwnedByYou."""
+        """With its settings. Raises BucketAlreadyOwnedByYou, or BucketAlreadyExists when it is another account's."""
         ...
 
     async def delete_bucket(self, name: str) -> tuple[str, ...]:
@@ -276,8 +280,10 @@ class Index(Notices, Protocol):
         """Names of the buckets that have this setting, in byte order."""
         ...
 
-    async def buckets(self, *, prefix: str = "", after: str = "", limit: int | None = None) -> tuple[Bucket, ...]:
-        """In byte order of their names, without their settings."""
+    async def buckets(
+        self, *, prefix: str = "", after: str = "", limit: int | None = None, owner: str = ""
+    ) -> tuple[Bucket, ...]:
+        """In byte order of their names, without their settings; with an `owner` those of that account."""
         ...
 
     # --- objects ---

@@ -234,4 +234,55 @@ STEPS: Final[tuple[Step, ...]] = (
         ) STRICT, WITHOUT ROWID;
         """,
     ),
+    Step(
+        "accounts, users, groups, roles; their keys and policies",
+        """
+        CREATE TABLE account (
+            id          TEXT    PRIMARY KEY,        -- canonical id
+            number      TEXT    NOT NULL UNIQUE,
+            name        TEXT    NOT NULL UNIQUE,
+            email       TEXT    NOT NULL,           -- empty: none
+            created_ms  INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE UNIQUE INDEX account_email ON account (email) WHERE email != '';
+        INSERT INTO account VALUES
+            ('5d8f6c1e0b7a49d3a2f4c68e91b03d7754e6a8c2f019bd3e7c5a60f48d12e9b7', '000000000000', 'holdfast', '', 0);
+
+        CREATE TABLE member (
+            id          TEXT    PRIMARY KEY,
+            account     TEXT    NOT NULL,
+            kind        TEXT    NOT NULL,           -- user, group or role
+            name        TEXT    NOT NULL,
+            created_ms  INTEGER NOT NULL,
+            trust       TEXT    NOT NULL,           -- of a role: who may assume it
+            UNIQUE (account, kind, name)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE membership (
+            user        TEXT    NOT NULL,
+            grp         TEXT    NOT NULL,
+            PRIMARY KEY (user, grp)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE access_key (
+            id          TEXT    PRIMARY KEY,
+            account     TEXT    NOT NULL,
+            member      TEXT    NOT NULL,           -- empty: the account's owner
+            secret      BLOB    NOT NULL,           -- sealed
+            enabled     INTEGER NOT NULL,
+            created_ms  INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX access_key_of ON access_key (account, member);
+
+        CREATE TABLE attached (
+            member      TEXT    NOT NULL,
+            name        TEXT    NOT NULL,
+            document    TEXT    NOT NULL,
+            PRIMARY KEY (member, name)
+        ) STRICT, WITHOUT ROWID;
+
+        -- How often one of these was changed: what a process learnt of them holds while this stays.
+        ALTER TABLE total ADD COLUMN access INTEGER NOT NULL DEFAULT 0;
+        """,
+    ),
 )

@@ -27,6 +27,7 @@ from holdfast.index import sqlite_objects as objects
 from holdfast.index import sqlite_scan as scans
 from holdfast.index import sqlite_uploads as uploads
 from holdfast.index import sqlite_versions as versions
+from holdfast.index.identities import Identities
 from holdfast.index.interface import (
     Debt,
     Delay,
@@ -43,6 +44,7 @@ from holdfast.index.interface import (
     Written,
 )
 from holdfast.index.notices import NoticeSums, PutOff, WaitingNotice
+from holdfast.index.sqlite_access import SqliteIdentities
 from holdfast.index.sqlite_batch import Batch, GridBook
 from holdfast.index.sqlite_commit import Committer
 from holdfast.index.sqlite_open import open_lock, open_reader, open_writer, prepare, unavailable
@@ -88,6 +90,7 @@ class SqliteIndex:
         self._reader: apsw.Connection
         self._point: Callable[..., Any]
         self._committer: Committer
+        self.identities: Identities
 
     # --- life ---
 
@@ -114,6 +117,7 @@ class SqliteIndex:
         self._point = self._reader.cursor().execute
         self._grids.read(self._reader)
         self._committer = Committer(writer, lock, self._grids, clock=self._clock, teller=self._teller)
+        self.identities = SqliteIdentities(self._reader, self._committer)
 
     async def close(self) -> None:
         await self._committer.close()
@@ -153,9 +157,11 @@ class SqliteIndex:
         with _READING:
             return buckets.read_configured(self._reader, name)
 
-    async def buckets(self, *, prefix: str = "", after: str = "", limit: int | None = None) -> tuple[Bucket, ...]:
+    async def buckets(
+        self, *, prefix: str = "", after: str = "", limit: int | None = None, owner: str = ""
+    ) -> tuple[Bucket, ...]:
         with _READING:
-            return buckets.read_all(self._reader, prefix, after, limit)
+            return buckets.read_all(self._reader, prefix, after, limit, owner)
 
     # --- objects ---
 

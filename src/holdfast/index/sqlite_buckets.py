@@ -20,15 +20,16 @@ _COLUMNS = "name, created_ms, policy, owner, region"
 
 
 def create(batch: Batch, bucket: Bucket) -> None:
-    """Raises BucketAlreadyOwnedByYou."""
-    row: tuple[int, int | None] | None = batch.execute(
-        "SELECT id, deleted_ms FROM bucket WHERE name = ?", (bucket.name,)
+    """Raises BucketAlreadyOwnedByYou, BucketAlreadyExists (it is another account's)."""
+    row: tuple[int, int | None, str] | None = batch.execute(
+        "SELECT id, deleted_ms, owner FROM bucket WHERE name = ?", (bucket.name,)
     ).get
     values = (bucket.created_ms, bucket.policy, bucket.owner, bucket.region, bucket.name)
     if row is None:
         batch.execute("INSERT INTO bucket (created_ms, policy, owner, region, name) VALUES (?, ?, ?, ?, ?)", values)
     elif row[1] is None:
-        raise S3Error("BucketAlreadyOwnedByYou", fields={"BucketName": bucket.name})
+        code = "BucketAlreadyOwnedByYou" if row[2] == bucket.owner else "BucketAlreadyExists"
+        raise S3Error(code, fields={"BucketName": bucket.name})
     else:
         batch.execute(
             "UPDATE bucket SET created_ms = ?, policy = ?, owner = ?, region = ?, deleted_ms = NULL WHERE name = ?",
@@ -96,11 +97,13 @@ def read_configured(connection: apsw.Connection, setting: str) -> tuple[str, ...
     return tuple([name for (name,) in rows])
 
 
-def read_all(connection: apsw.Connection, prefix: str, after: str, limit: int | None) -> tuple[Bucket, ...]:
-    """In byte order of their names."""
+def read_all(
+    connection: apsw.Connection, prefix: str, after: str, limit: int | None, owner: str = ""
+) -> tuple[Bucket, ...]:
+    """In byte order of their names; of one owner, when it is named."""
     rows: list[tuple[Any, ...]] = connection.execute(
         f"SELECT {_COLUMNS} FROM bucket WHERE deleted_ms IS NULL AND name > ? AND substr(name, 1, ?) = ?"
-        " ORDER BY name LIMIT ?",
-        (after, len(prefix), prefix, -1 if limit is None else limit),
+        " AND (?4 = '' OR owner = ?4) ORDER BY name LIMIT ?5",
+        (after, len(prefix), prefix, owner, -1 if limit is None else limit),
     ).fetchall()
     return tuple([Bucket(*row) for row in rows])

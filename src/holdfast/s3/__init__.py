@@ -94,6 +94,8 @@ class ListBuckets(Value, frozen=True):
     limit: int | None = None
     region: str = ""
     """Only those there; empty for all."""
+    owner: str = ""
+    """Canonical id of the account whose buckets are meant; empty: all."""
 
 
 class BucketsListed(Value, frozen=True):
@@ -101,6 +103,8 @@ class BucketsListed(Value, frozen=True):
     owner: str
     prefix: str = ""
     next: str = ""
+    names: dict[str, str] = {}
+    """Display names by canonical id; likewise below."""
 
 
 class CreateBucket(Value, frozen=True):
@@ -108,10 +112,13 @@ class CreateBucket(Value, frozen=True):
     region: str = ""
     """LocationConstraint."""
     object_lock: bool = False
-    acl: str = ""
     tags: dict[str, str] = {}
     expected: Expected = Expected()
     """Of the XML body."""
+    owner: str = ""
+    """Canonical id of its account; empty: the root account."""
+    settings: dict[str, bytes] = {}
+    """What it begins with, packed, by name."""
 
 
 class HeadBucket(Value, frozen=True):
@@ -432,6 +439,7 @@ class PartsListed(Value, frozen=True):
     next: int
     """Last part number of this page when there are more, else 0."""
     owner: str
+    names: dict[str, str] = {}
     abort: Due | None = None
 
 
@@ -457,6 +465,7 @@ class UploadsListed(Value, frozen=True):
     ask: ListMultipartUploads
     page: UploadsPage
     owner: str
+    names: dict[str, str] = {}
 
 
 class Done(Value, frozen=True):

@@ -44,3 +44,6 @@ class ObjectsListed(Value, frozen=True):
     ask: ListObjects
     page: Page
     owner: str
+    """Of the bucket, and of what has no other owner."""
+    names: dict[str, str] = {}
+    """Display names by canonical id."""

@@ -48,6 +48,8 @@ class VersionsListed(Value, frozen=True):
     ask: ListVersions
     page: VersionsPage
     owner: str
+    names: dict[str, str] = {}
+    """Display names by canonical id."""
 
 
 def versioning_of(bucket: Bucket) -> str:

@@ -1,6 +1,6 @@
 """One S3 request from parse to reply.
 
-Answers for the order of things (parse, route, authenticate, read the body where it is XML, run, render), for turning
+Answers for the order of things (parse, route, authenticate, judge, read the body where it is XML, run, render), for turning
 every failure into S3's answer, and for telling one event per request. It decides nothing about objects and knows
 nothing of sockets. Invariant: each request gets exactly one reply or a broken connection, never a short body that
 looks whole, and exactly one `RequestEnded`.
@@ -14,6 +14,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from holdfast import s3
+from holdfast.access.decide import Denied
+from holdfast.access.guard import Guard, Judged
 from holdfast.clock import Clock
 from holdfast.crew import CrewFull
 from holdfast.errors import NO_ROOM, GridError, QuorumMissed, S3Error
@@ -21,15 +23,19 @@ from holdfast.events import RequestEnded, Teller
 from holdfast.index.interface import CommitUnknown
 from holdfast.limits import PATIENCE_S, XML_BYTES
 from holdfast.model import replace
+from holdfast.s3.acl import GetAcl, PutAcl
 from holdfast.s3.cors import Preflight
 from holdfast.s3.locks import GetLegalHold, GetRetention, PutLegalHold, PutRetention
 from holdfast.s3.notices import CALLER
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, value_of
+from holdfast.s3.sharing import GetPolicyStatus
 from holdfast.s3.tagging import DeleteObjectTagging, GetObjectTagging, PutObjectTagging
 from holdfast.s3.website import Website
 from holdfast.serve.bodies import body_of, close, read_whole
 from holdfast.serve.exchange import ClientGone, Exchange
 from holdfast.serve.forms import read_form
+from holdfast.serve.judging import Judge, settled
+from holdfast.serve.tokens import answer, is_for_tokens
 from holdfast.serve.website import Shown, visit
 from holdfast.wire.browser.cors import actual, sharing_headers
 from holdfast.wire.browser.form import form_key, posted, put_request, wish_of, with_tags
@@ -59,6 +65,9 @@ METHODS: Final[Mapping[type, str]] = {
     PutRetention: "put_retention",
     GetLegalHold: "get_legal_hold",
     PutLegalHold: "put_legal_hold",
+    GetAcl: "get_acl",
+    PutAcl: "put_acl",
+    GetPolicyStatus: "get_policy_status",
     Preflight: "preflight",
     GetObjectTagging: "get_object_tagging",
     PutObjectTagging: "put_object_tagging",
@@ -91,11 +100,14 @@ class _Call:
     __slots__ = (
         "access_key",
         "code",
+        "decision",
         "detail",
         "exchange",
         "host_id",
         "id",
         "operation",
+        "principal",
+        "reason",
         "request",
         "result",
         "status",
@@ -109,6 +121,9 @@ class _Call:
         self.request: Request | None = None
         self.operation = ""
         self.access_key = ""
+        self.principal = ""
+        self.decision = ""
+        self.reason = ""
         self.code = ""
         self.detail = ""
         self.result: object = None
@@ -125,7 +140,7 @@ class _Call:
 class Gateway:
     """Serves exchanges from a store.
 
-    `store` has the methods of METHODS. `secret_of` gives the secret of an access key, or None. `domain` is that of
+    `store` has the methods of METHODS. `guard` knows who there is and decides what they may do. `domain` is that of
     virtual-host style, `website_domain` that of static websites, or empty. `secure` says that clients come by TLS,
     `customer_keys` that they may bring keys of SSE-C.
     """
@@ -134,7 +149,7 @@ class Gateway:
         self,
         store: object,
         *,
-        secret_of: Callable[[str], str | None],
+        guard: Guard,
         region: str,
         domain: str,
         clock: Clock,
@@ -149,7 +164,8 @@ class Gateway:
         self._secure = secure
         self._customer_keys = customer_keys
         self._methods: dict[type, Method] = {kind: getattr(store, name) for kind, name in METHODS.items()}
-        self._secret_of = secret_of
+        self._guard = guard
+        self._judge = Judge(guard, region=region, secure=secure, clock=clock)
         self._region = region
         self._domain = domain
         self._clock = clock
@@ -182,22 +198,23 @@ class Gateway:
         call.request = request = parse_request(
             exchange.method, exchange.target, exchange.headers, domain=self._domain, website=self._website_domain
         )
+        if is_for_tokens(request) and not request.website:
+            self._send(exchange, call, await answer(self._guard, exchange, request, call, now_ms=self._clock.now_ms()))
+            return
         if "origin" in request.headers:
             call.told = await self._shared(request)
         if request.website and request.method != "OPTIONS":
             await self._visit(exchange, call, request)
             return
-        operation = None
         try:
             operation = route(request)
             call.operation = operation.name
-        finally:
+        except S3Error as unknown:
             # Whoever may not ask hears that and nothing else: its error goes before one of the route.
-            if operation is None or not operation.unsigned:
-                signed = self._authenticate(request)
-                call.access_key = signed.access_key
-            else:
-                signed = ANYBODY
+            if not self._authenticate(call, request).access_key:
+                raise Denied("nobody signed it") from unknown
+            raise
+        signed = ANYBODY if operation.unsigned else self._authenticate(call, request)
         self._check_key(request)
         if operation.body is BodyKind.FORM:
             await self._post(exchange, call, request, operation)
@@ -205,15 +222,24 @@ class Gateway:
         if operation.lengthy and not exchange.legacy:
             result, ask = await self._run_patiently(exchange, call, operation, signed)
         else:
-            result, ask = await self._run(exchange, request, operation, signed)
+            result, ask = await self._run(exchange, call, request, operation, signed)
         call.result = result
         if isinstance(result, s3.ObjectGot):
             await self._send_object(exchange, call, ask, result)
         else:
             self._send(exchange, call, render(request, result, secure=self._secure))
 
-    def _authenticate(self, request: Request) -> Signed:
-        return authenticate(request, secret_of=self._secret_of, region=self._region, now_ms=self._clock.now_ms())
+    def _authenticate(self, call: _Call, request: Request) -> Signed:
+        guard = self._guard
+        signed = authenticate(
+            request,
+            secret_of=guard.secret_of,
+            session_secret=guard.session_secret,
+            region=self._region,
+            now_ms=self._clock.now_ms(),
+        )
+        call.access_key = signed.access_key
+        return signed
 
     def _check_key(self, request: Request) -> None:
         """Raises InvalidRequest when the client brings a key of its own where others could read it."""
@@ -238,17 +264,24 @@ class Gateway:
             raise S3Error("PreconditionFailed", fields=condition)
         form = await read_form(exchange, request)
         fields, now_ms = form.fields, self._clock.now_ms()
-        signed = authenticate_upload(fields, secret_of=self._secret_of, region=self._region, now_ms=now_ms)
-        if signed is None:
-            raise S3Error("AccessDenied", detail="anonymous")
+        guard = self._guard
+        signed = authenticate_upload(
+            fields,
+            secret_of=guard.secret_of,
+            session_secret=guard.session_secret,
+            region=self._region,
+            now_ms=now_ms,
+        )
         call.access_key = signed.access_key
         request.key = key = form_key(fields, form.filename)
-        policy = read_policy(fields["policy"])
-        check_form(policy, {**fields, "key": key}, bucket=request.bucket, now_ms=now_ms)
-        form.hold_to(policy.least_bytes, policy.most_bytes)
+        if "policy" in fields:
+            policy = read_policy(fields["policy"])
+            check_form(policy, {**fields, "key": key}, bucket=request.bucket, now_ms=now_ms)
+            form.hold_to(policy.least_bytes, policy.most_bytes)
         meant = put_request(request, fields, key)
         self._check_key(meant)
-        ask = with_tags(operation.parse(meant), fields)
+        ask, _ = await self._allowed(exchange, call, meant, operation, signed)
+        ask = with_tags(ask, fields)
         put = await self._methods[type(ask)](replace(ask, form=True), form)
         call.result = put
         self._send(exchange, call, posted(wish_of(fields), put, key, request, secure=self._secure))
@@ -261,7 +294,7 @@ class Gateway:
             raise S3Error("NoSuchWebsiteConfiguration", fields={"BucketName": request.bucket})
 
         async def read(wanted: Request) -> tuple[s3.ObjectGot, s3.GetObject]:
-            return await self._run(exchange, wanted, route(wanted), self._authenticate(wanted))
+            return await self._run(exchange, call, wanted, route(wanted), self._authenticate(call, wanted))
 
         seen = await visit(site, request, read, secure=self._secure)
         if isinstance(seen, Shown):
@@ -276,7 +309,7 @@ class Gateway:
         """As `_run`, while the client is kept waiting by blanks. Amazon S3 API Reference, CompleteMultipartUpload."""
         assert call.request is not None
         async with asyncio.TaskGroup() as group:
-            running = group.create_task(self._run(exchange, call.request, operation, signed))
+            running = group.create_task(self._run(exchange, call, call.request, operation, signed))
             while not (await asyncio.wait((running,), timeout=self._patience_s))[0]:
                 if exchange.open:
                     exchange.extend(b" ")
@@ -292,10 +325,51 @@ class Gateway:
         else:
             exchange.reply(reply.status, self._headers(call, reply), reply.body)
 
-    async def _run(self, exchange: Exchange, request: Request, operation: Operation, signed: Signed) -> tuple[Any, Any]:
+    async def _run(
+        self, exchange: Exchange, call: _Call, request: Request, operation: Operation, signed: Signed
+    ) -> tuple[Any, Any]:
         """The result of the operation and the request that it answers."""
+        ask, judged = await self._allowed(exchange, call, request, operation, signed)
+        if judged is None:
+            return await self._do(exchange, request, operation, signed, ask, None)
+        try:
+            result, ask = await self._do(exchange, request, operation, signed, ask, judged)
+        except S3Error as trouble:
+            raise self._guard.disguise(judged, trouble) from trouble
+        call.decision, call.reason = "deny" if judged.denied else "allow", judged.reason
+        return settled(judged, result), ask
+
+    async def _allowed(
+        self, exchange: Exchange, call: _Call, request: Request, operation: Operation, signed: Signed
+    ) -> tuple[Any, Judged | None]:
+        """The request that its sender may make, and what was judged, if it had to be. Raises S3Error."""
         assert operation.parse is not None, "route gives only operations that are implemented"
-        ask = operation.parse(request)
+        who = self._guard.principal(signed.access_key, signed.token)
+        call.principal = who.text
+        try:
+            ask = operation.parse(request)
+        except S3Error:
+            # Whoever may not ask hears that, and not what was wrong with the question.
+            await self._judge.judge(exchange, request, operation, signed, who, None)
+            raise
+        judged = await self._judge.judge(exchange, request, operation, signed, who, ask)
+        call.decision = "allow"
+        if judged is None:
+            call.reason = "account owner"
+            return ask, None
+        call.reason = judged.reason
+        self._guard.complete(judged)
+        return judged.ask, judged
+
+    async def _do(
+        self,
+        exchange: Exchange,
+        request: Request,
+        operation: Operation,
+        signed: Signed,
+        ask: Any,
+        judged: Judged | None,
+    ) -> tuple[Any, Any]:
         method = self._methods[type(ask)]
         if operation.body is BodyKind.NONE:
             return await method(ask), ask
@@ -312,6 +386,10 @@ class Gateway:
             ask = replace(ask, expected=replace(ask.expected, checksum=body.trailer))
         if operation.fill is not None:
             ask = operation.fill(ask, data)
+        if judged is not None:
+            ask = await self._guard.fill(judged, ask)
+            if judged.denied and not ask.asks:
+                return s3.ObjectsDeleted((), (), ask.quiet), ask
         return await method(ask), ask
 
     async def _send_object(
@@ -351,6 +429,8 @@ class Gateway:
     def _fail(self, exchange: Exchange, call: _Call, error: S3Error) -> None:
         """Answer with an error: in the body when the client was kept waiting, by breaking the connection when a body has begun."""
         call.code, call.detail = error.code, error.detail
+        if isinstance(error, Denied):
+            call.decision, call.reason = "deny", error.detail
         if exchange.status:
             call.status = error.status
         if exchange.status and not exchange.open:
@@ -382,6 +462,9 @@ class Gateway:
                 access_key=call.access_key,
                 client=exchange.client,
                 detail=call.detail,
+                principal=call.principal,
+                decision=call.decision,
+                reason=call.reason,
                 call=call,
             )
         )

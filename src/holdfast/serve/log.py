@@ -183,6 +183,9 @@ class Log:
             received=event.received_bytes,
             sent=event.sent_bytes,
             access_key=event.access_key,
+            principal=event.principal,
+            decision=event.decision,
+            reason=event.reason,
         )
 
     def _grid_attempt(self, event: events.GridAttempt) -> None:

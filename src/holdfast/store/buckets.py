@@ -18,21 +18,23 @@ from holdfast.s3 import (
 from holdfast.s3.locks import ObjectLock
 from holdfast.s3.tagging import Tags
 from holdfast.s3.versioning import Versioning
+from holdfast.store.sharing import names_of
 
 
 async def list_buckets(site: Site, ask: ListBuckets, owner: str, region: str) -> BucketsListed:
-    """All buckets in order of their names, or a page of them. All are in the region of the endpoint."""
+    """The buckets of an account in order of their names, or a page of them. All are in the region of the endpoint."""
+    owner = ask.owner or owner
     if ask.region not in ("", region):
-        return BucketsListed((), owner, ask.prefix, "")
+        return BucketsListed((), owner, ask.prefix, "", names_of(site, [owner]))
     limit = None if ask.limit is None else ask.limit + 1
-    found = await site.index.buckets(prefix=ask.prefix, after=ask.after, limit=limit)
+    found = await site.index.buckets(prefix=ask.prefix, after=ask.after, limit=limit, owner=ask.owner)
     page = found if ask.limit is None else found[: ask.limit]
     more = page[-1].name if page and len(page) < len(found) else ""
-    return BucketsListed(page, owner, ask.prefix, more)
+    return BucketsListed(page, owner, ask.prefix, more, names_of(site, [owner]))
 
 
 async def create_bucket(site: Site, ask: CreateBucket, owner: str, region: str) -> BucketCreated:
-    """Make a bucket. Raises BucketAlreadyOwnedByYou, InvalidLocationConstraint."""
+    """Make a bucket. Raises BucketAlreadyOwnedByYou, BucketAlreadyExists, InvalidLocationConstraint."""
     if ask.region and ask.region not in (region, "EU" if region == "eu-west-1" else region):
         raise S3Error(
             "InvalidLocationConstraint",
@@ -40,10 +42,13 @@ async def create_bucket(site: Site, ask: CreateBucket, owner: str, region: str) 
             fields={"LocationConstraint": ask.region},
         )
     policy = site.policy_of(ask.bucket)
-    settings = {"tagging": pack(Tags(ask.tags))} if ask.tags else {}
+    settings = dict(ask.settings)
+    if ask.tags:
+        settings["tagging"] = pack(Tags(ask.tags))
     if ask.object_lock:
         settings |= {"versioning": pack(Versioning("Enabled")), "object-lock": pack(ObjectLock())}
-    await site.index.create_bucket(Bucket(ask.bucket, site.clock.now_ms(), policy, owner, ask.region, settings))
+    bucket = Bucket(ask.bucket, site.clock.now_ms(), policy, ask.owner or owner, ask.region, settings)
+    await site.index.create_bucket(bucket)
     return BucketCreated(ask.bucket)
 
 

@@ -36,11 +36,13 @@ from holdfast.s3 import (
 from holdfast.s3.encryption import sealed
 from holdfast.s3.expiry import abort_of, expiry_of
 from holdfast.s3.notices import CREATED_UPLOAD, notices_of
+from holdfast.s3.sharing import ENFORCED, ownership_of
 from holdfast.s3.versioning import NULL
 from holdfast.store.copying import copy_source, receive_copy
 from holdfast.store.locks import marks_with_default
 from holdfast.store.receive import Received, receive
 from holdfast.store.seals import begin_seal, part_sealing, wanted
+from holdfast.store.sharing import names_of
 from holdfast.store.write import acknowledge_again, check_outage, commit
 
 
@@ -267,12 +269,14 @@ async def abort_upload(site: Site, ask: AbortMultipartUpload) -> Done:
     return Done()
 
 
-async def list_parts(site: Site, ask: ListParts, owner: str) -> PartsListed:
+async def list_parts(site: Site, ask: ListParts) -> PartsListed:
     """A page of an upload's parts."""
+    bucket = await site.index.bucket(ask.bucket)
     upload = await site.index.upload(ask.bucket, ask.key, ask.upload_id)
     limit = min(ask.limit, LIST_PAGE)
     found = await site.index.parts(ask.bucket, ask.key, ask.upload_id, after=ask.after, limit=limit + 1)
     page = found[:limit]
     more = page[-1].number if page and len(found) > len(page) else 0
-    abort = abort_of(await site.index.bucket(ask.bucket), ask.key, upload.initiated_ms)
-    return PartsListed(ask, upload, page, more, owner, abort)
+    owner = bucket.owner if ownership_of(bucket) == ENFORCED else upload.marks.owner or bucket.owner
+    abort = abort_of(bucket, ask.key, upload.initiated_ms)
+    return PartsListed(ask, upload, page, more, owner, names_of(site, [owner]), abort)

@@ -17,6 +17,7 @@ from holdfast.s3.logging import Logging
 from holdfast.s3.notices import notices_of_test, webhook_of
 from holdfast.s3.notification import Notice, Notification
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut, setting
+from holdfast.s3.sharing import OwnershipControls
 from holdfast.store.locks import check_lock, check_versioning
 from holdfast.store.seals import ENCRYPTION
 
@@ -51,6 +52,8 @@ RULES: Mapping[str, Rule] = {
     "logging": _check_logging,
     "notification": _check_notification,
 }
+LEFT: Mapping[str, Any] = {"ownershipControls": OwnershipControls("")}
+"""What a deletion leaves behind, where having had a setting differs from never having had it."""
 
 
 async def get_setting(site: Site, ask: GetSetting) -> SettingGot:
@@ -77,7 +80,8 @@ async def put_setting(site: Site, ask: PutSetting) -> SettingPut:
 async def delete_setting(site: Site, ask: DeleteSetting) -> Done:
     """Take it away; succeeds when there is none. Raises NoSuchBucket and what its rule raises."""
     await _check(site, ask.bucket, ask.name, None)
-    await site.index.configure(ask.bucket, ask.name, None)
+    left = LEFT.get(ask.name)
+    await site.index.configure(ask.bucket, ask.name, None if left is None else pack(left))
     return Done()
 
 

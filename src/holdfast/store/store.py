@@ -6,6 +6,7 @@ It only joins: each method hands a typed request to the module that answers for 
 
 from holdfast import s3
 from holdfast.copies.site import Site
+from holdfast.s3.acl import AclGot, AclPut, GetAcl, PutAcl
 from holdfast.s3.cors import Preflight, Shared
 from holdfast.s3.locks import (
     GetLegalHold,
@@ -17,6 +18,7 @@ from holdfast.s3.locks import (
     RetentionGot,
 )
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, SettingGot, SettingPut
+from holdfast.s3.sharing import GetPolicyStatus, PolicyStatus
 from holdfast.s3.tagging import (
     DeleteObjectTagging,
     GetObjectTagging,
@@ -26,7 +28,7 @@ from holdfast.s3.tagging import (
     TagsPut,
 )
 from holdfast.s3.versioning import VersionsListed
-from holdfast.store import buckets, copying, delete, listing, locks, multipart, read, settings, tagging, write
+from holdfast.store import buckets, copying, delete, listing, locks, multipart, read, settings, sharing, tagging, write
 
 
 class Store:
@@ -61,6 +63,15 @@ class Store:
     async def delete_setting(self, ask: DeleteSetting) -> s3.Done:
         return await settings.delete_setting(self._site, ask)
 
+    async def get_acl(self, ask: GetAcl) -> AclGot:
+        return await sharing.get_acl(self._site, ask)
+
+    async def put_acl(self, ask: PutAcl) -> AclPut:
+        return await sharing.put_acl(self._site, ask)
+
+    async def get_policy_status(self, ask: GetPolicyStatus) -> PolicyStatus:
+        return await sharing.get_policy_status(self._site, ask)
+
     async def preflight(self, ask: Preflight) -> Shared:
         return await settings.preflight(self._site, ask)
 
@@ -92,7 +103,7 @@ class Store:
         return await delete.delete_objects(self._site, ask)
 
     async def list_objects(self, ask: s3.ListObjects) -> s3.ObjectsListed:
-        return await listing.list_objects(self._site, ask, self._owner)
+        return await listing.list_objects(self._site, ask)
 
     async def get_retention(self, ask: GetRetention) -> RetentionGot:
         return await locks.get_retention(self._site, ask)
@@ -107,7 +118,7 @@ class Store:
         return await locks.put_legal_hold(self._site, ask)
 
     async def list_versions(self, ask: s3.ListVersions) -> VersionsListed:
-        return await listing.list_versions(self._site, ask, self._owner)
+        return await listing.list_versions(self._site, ask)
 
     async def create_multipart_upload(self, ask: s3.CreateMultipartUpload) -> s3.UploadCreated:
         return await multipart.create_upload(self._site, ask)
@@ -125,7 +136,7 @@ class Store:
         return await multipart.abort_upload(self._site, ask)
 
     async def list_parts(self, ask: s3.ListParts) -> s3.PartsListed:
-        return await multipart.list_parts(self._site, ask, self._owner)
+        return await multipart.list_parts(self._site, ask)
 
     async def list_multipart_uploads(self, ask: s3.ListMultipartUploads) -> s3.UploadsListed:
-        return await listing.list_uploads(self._site, ask, self._owner)
+        return await listing.list_uploads(self._site, ask)

@@ -11,12 +11,18 @@ from typing import Any
 
 from holdfast.errors import S3Error
 from holdfast.model import Value
-from holdfast.wire import parse_buckets, parse_locks, parse_multipart, parse_objects, parse_settings, parse_tags
+from holdfast.wire import (
+    parse_access,
+    parse_buckets,
+    parse_locks,
+    parse_multipart,
+    parse_objects,
+    parse_settings,
+    parse_tags,
+)
 from holdfast.wire.browser.cors import preflight
 from holdfast.wire.documents import DOCUMENTS
-from holdfast.wire.parse import OWNER_HEADERS, check_owner, headers_of
-from holdfast.wire.parse import OWNER_ID as OWNER_ID
-from holdfast.wire.parse import OWNER_NAME as OWNER_NAME
+from holdfast.wire.parse import headers_of
 from holdfast.wire.request import Request
 
 
@@ -129,7 +135,8 @@ _BUCKET_ROWS = [
     *_setting("versioning", get="GetBucketVersioning", put="PutBucketVersioning"),
     *_setting("abac", get="GetBucketAbac", put="PutBucketAbac"),
     *_setting("accelerate", get="GetBucketAccelerateConfiguration", put="PutBucketAccelerateConfiguration"),
-    *_setting("acl", get="GetBucketAcl", put="PutBucketAcl"),
+    _row("GetBucketAcl", "GET", _BUCKET, "acl", parse=parse_access.get_acl),
+    _row("PutBucketAcl", "PUT", _BUCKET, "acl", body=_XML, parse=parse_access.put_acl, fill=parse_access.fill_acl),
     *_setting("cors", get="GetBucketCors", put="PutBucketCors", delete="DeleteBucketCors"),
     *_setting("encryption", get="GetBucketEncryption", put="PutBucketEncryption", delete="DeleteBucketEncryption"),
     *_setting(
@@ -163,7 +170,7 @@ _BUCKET_ROWS = [
         delete="DeleteBucketOwnershipControls",
     ),
     *_setting("policy", get="GetBucketPolicy", put="PutBucketPolicy", delete="DeleteBucketPolicy"),
-    *_setting("policyStatus", get="GetBucketPolicyStatus"),
+    _row("GetBucketPolicyStatus", "GET", _BUCKET, "policyStatus", parse=parse_access.get_policy_status),
     *_setting(
         "publicAccessBlock",
         get="GetPublicAccessBlock",
@@ -210,8 +217,8 @@ _OBJECT_ROWS = [
     ),
     _row("AbortMultipartUpload", "DELETE", _OBJECT, "uploadId", parse=parse_multipart.abort_upload),
     _row("ListParts", "GET", _OBJECT, "uploadId", parse=parse_multipart.list_parts),
-    _row("GetObjectAcl", "GET", _OBJECT, "acl"),
-    _row("PutObjectAcl", "PUT", _OBJECT, "acl", body=_XML),
+    _row("GetObjectAcl", "GET", _OBJECT, "acl", parse=parse_access.get_acl),
+    _row("PutObjectAcl", "PUT", _OBJECT, "acl", body=_XML, parse=parse_access.put_acl, fill=parse_access.fill_acl),
     _row("GetObjectAnnotation", "GET", _OBJECT, "annotation", "annotationName"),
     _row("PutObjectAnnotation", "PUT", _OBJECT, "annotation", body=_STREAM),
     _row("DeleteObjectAnnotation", "DELETE", _OBJECT, "annotation"),
@@ -281,21 +288,17 @@ _MARKERS: Mapping[Scope, frozenset[str]] = {
     scope: frozenset(marker for row in OPERATIONS if row.scope is scope for marker in row.query) for scope in Scope
 }
 _MARKING_HEADERS = frozenset(row.header for row in OPERATIONS if row.header)
-_LOOKED_AT = _MARKING_HEADERS.union(OWNER_HEADERS)
 
 
 def route(request: Request) -> Operation:
     """The operation that a request means, which is one that can be parsed.
 
-    Raises S3Error: NotImplemented with the operation's name, MethodNotAllowed, and AccessDenied when the client
-    expects another owner. Unknown query parameters mean nothing.
+    Raises S3Error: NotImplemented with the operation's name, and MethodNotAllowed. Unknown query parameters mean nothing.
     """
     plain = _PLAIN_OBJECT if request.key else _PLAIN_BUCKET if request.bucket else _PLAIN_SERVICE
     found = plain.get(request.method)
-    if request.query or not request.headers.keys().isdisjoint(_LOOKED_AT):
-        headers = headers_of(request)
-        check_owner(headers)
-        found = _select(request, headers)
+    if request.query or not request.headers.keys().isdisjoint(_MARKING_HEADERS):
+        found = _select(request, headers_of(request))
     if found is None:
         raise _not_allowed(request)
     if found.parse is None:

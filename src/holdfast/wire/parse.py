@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 
+from holdfast.access.acl import CANNED
 from holdfast.digests import SIZES, checksum_text
 from holdfast.errors import S3Error
 from holdfast.limits import KEY_BYTES, LIST_PAGE, PART_NUMBER_MAX
@@ -18,11 +19,6 @@ from holdfast.model import ALWAYS, Algorithm, Checksum, ChecksumType, Presence, 
 from holdfast.s3 import Expected, ReadConditions
 from holdfast.wire.conditions import parse_etags, parse_http_date
 from holdfast.wire.request import Request
-
-OWNER_ID = "5d8f6c1e0b7a49d3a2f4c68e91b03d7754e6a8c2f019bd3e7c5a60f48d12e9b7"
-"""The one owner that there is, as a canonical user id."""
-OWNER_NAME = "holdfast"
-OWNER_HEADERS = ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner")
 
 _NUMBER_MAX = 2**31 - 1
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
@@ -53,26 +49,11 @@ SEALING_HEADERS = frozenset(
 """What `parse_sealing` understands."""
 _REFUSED_PREFIXES = (
     "x-amz-server-side-encryption",
-    "x-amz-copy-source-server-side-encryption-",
-    "x-amz-grant-",
+    "x-amz-copy-source-server-side-encryption",
     "x-amz-object-lock-event-hold",
 )
 _REFUSED = frozenset({"x-amz-write-offset-bytes"})
 """Headers that ask for what is not implemented, unless they are empty."""
-_CANNED_ACLS = frozenset(
-    {
-        "private",
-        "public-read",
-        "public-read-write",
-        "authenticated-read",
-        "aws-exec-read",
-        "bucket-owner-read",
-        "bucket-owner-full-control",
-    }
-)
-_PRIVATE_ACLS = frozenset({"private", "bucket-owner-full-control"})
-"""What every object is anyway."""
-
 _OF_SIGNATURE = frozenset(
     {
         "X-Amz-Algorithm",
@@ -81,6 +62,7 @@ _OF_SIGNATURE = frozenset(
         "X-Amz-Expires",
         "X-Amz-SignedHeaders",
         "X-Amz-Signature",
+        "X-Amz-Security-Token",
     }
 )
 """Query parameters that say how a request was signed, and nothing of what it asks for."""
@@ -139,21 +121,12 @@ def check_header(name: str, value: str) -> None:
     if (name.startswith(_REFUSED_PREFIXES) and name not in SEALING_HEADERS) or (name in _REFUSED and value):
         raise refused_header(name)
     if name == "x-amz-acl":
-        if value not in _CANNED_ACLS:
+        if value not in CANNED:
             raise invalid(name, value, "The canned ACL is not known.")
-        if value not in _PRIVATE_ACLS:
-            raise refused_header(name)
     elif name.startswith("x-amz-checksum-") and name not in _CHECKSUM_HEADERS and name not in _CHECKSUM_SETTINGS:
         if name not in _CHECKSUMS_ELSEWHERE:
             raise S3Error("InvalidRequest", "The algorithm type you specified in x-amz-checksum- header is invalid.")
         raise refused_header(name)
-
-
-def check_owner(headers: Mapping[str, str]) -> None:
-    """Raises AccessDenied when the client expects another owner."""
-    for name in OWNER_HEADERS:
-        if headers.get(name, OWNER_ID) != OWNER_ID:
-            raise S3Error("AccessDenied", detail=f"{name} is {headers[name]!r}")
 
 
 # --- numbers and texts of the query ---
@@ -177,9 +150,10 @@ def page_limit(fields: Mapping[str, str], name: str) -> int:
 
 def part_number(text: str) -> int:
     """1 to 10,000."""
-    if not text:
-        raise invalid("partNumber", text, "A part number is required.")
-    return number({"partNumber": text}, "partNumber", 0, least=1, most=PART_NUMBER_MAX)
+    value = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else 0
+    if not 1 <= value <= PART_NUMBER_MAX:
+        raise invalid("partNumber", text, f"Part number must be an integer between 1 and {PART_NUMBER_MAX}, inclusive")
+    return value
 
 
 def url_encoded(query: Mapping[str, str]) -> bool:

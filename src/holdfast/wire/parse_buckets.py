@@ -33,14 +33,11 @@ def create_bucket(request: Request) -> s3.CreateBucket:
     check_bucket_name(request.bucket)
     headers = headers_of(request)
     check_headers(headers)
-    if headers.get("x-amz-object-ownership", "BucketOwnerEnforced") != "BucketOwnerEnforced":
-        raise refused_header("x-amz-object-ownership")
     if headers.get("x-amz-bucket-namespace", "global") != "global":
         raise refused_header("x-amz-bucket-namespace")
     return s3.CreateBucket(
         request.bucket,
         object_lock=headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true",
-        acl=headers.get("x-amz-acl", ""),
         expected=expected_of_xml(headers),
     )
 

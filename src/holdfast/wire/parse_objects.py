@@ -192,7 +192,12 @@ def get_object_attributes(request: Request) -> s3.GetObjectAttributes:
     customer = reading_key(headers)
     text = headers.get("x-amz-object-attributes", "")
     asked = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if not asked or not _ATTRIBUTES.issuperset(asked):
+    if not asked:
+        message = (
+            "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty"
+        )
+        raise S3Error("InvalidRequest", message)
+    if not _ATTRIBUTES.issuperset(asked):
         raise invalid("x-amz-object-attributes", text, "Invalid attribute name specified.")
     return s3.GetObjectAttributes(
         request.bucket,

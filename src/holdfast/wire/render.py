@@ -12,11 +12,13 @@ from urllib.parse import quote
 from holdfast import s3
 from holdfast.errors import S3Error
 from holdfast.model import UNMARKED, Checksum, ChecksumType, Marks
+from holdfast.s3.acl import AclGot, AclPut
 from holdfast.s3.cors import Shared
 from holdfast.s3.encryption import sealed
 from holdfast.s3.lifecycle import Due
 from holdfast.s3.locks import LegalHoldGot, LockPut, RetentionGot
 from holdfast.s3.settings import SettingGot, SettingPut
+from holdfast.s3.sharing import PolicyStatus
 from holdfast.s3.tagging import ObjectTags, TagsDeleted, TagsPut
 from holdfast.s3.versioning import NULL, VersionsListed
 from holdfast.wire import render_xml
@@ -220,6 +222,10 @@ def _tags_deleted(result: TagsDeleted) -> Reply:
     return Reply(204, _version_header(result.version_id))
 
 
+def _acl_put(result: AclPut) -> Reply:
+    return Reply(200, [])
+
+
 def _bucket_created(result: s3.BucketCreated) -> Reply:
     return Reply(200, [("Location", "/" + result.bucket)])
 
@@ -301,6 +307,9 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.Location: _xml("LocationConstraint", render_xml.location),
     SettingGot: _setting_got,
     SettingPut: _setting_put,
+    AclGot: _xml("AccessControlPolicy", render_xml.acl_got),
+    AclPut: _acl_put,
+    PolicyStatus: _xml("PolicyStatus", render_xml.policy_status),
     ObjectTags: _object_tags,
     TagsPut: _tags_put,
     TagsDeleted: _tags_deleted,

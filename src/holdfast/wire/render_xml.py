@@ -3,11 +3,15 @@
 Element names and their order follow the response syntax of the Amazon S3 API Reference. Nothing here knows HTTP.
 """
 
+from collections.abc import Mapping
+
 from holdfast import s3
-from holdfast.model import Algorithm, Checksum, ChecksumType, Part, Version
+from holdfast.model import Algorithm, Checksum, ChecksumType, Marks, Part, Version
+from holdfast.s3.acl import GROUPS, AclGot
+from holdfast.s3.sharing import PolicyStatus
 from holdfast.s3.versioning import VersionEntry, VersionsListed
 from holdfast.wire.conditions import iso_date
-from holdfast.wire.parse import OWNER_NAME, encode_token
+from holdfast.wire.parse import encode_token
 from holdfast.xml import element, encode_key, escape, legible
 
 _DEFAULT_REGION = "us-east-1"
@@ -18,8 +22,14 @@ def _truth(value: bool) -> str:
     return "true" if value else "false"
 
 
-def _person(role: str, owner: str) -> str:
-    return f"<{role}>{element('ID', owner)}{element('DisplayName', OWNER_NAME)}</{role}>"
+def _person(role: str, owner: str, names: Mapping[str, str]) -> str:
+    name = names.get(owner, "")
+    return f"<{role}>{element('ID', owner)}{element('DisplayName', name) if name else ''}</{role}>"
+
+
+def _owner_of(marks: Marks, owner: str, names: Mapping[str, str]) -> str:
+    """Whose something is: its writer's when writers own things there, which `names` tells; else the bucket's `owner`."""
+    return marks.owner if marks.owner in names else owner
 
 
 def _etag(etag: str) -> str:
@@ -53,7 +63,7 @@ def buckets_listed(result: s3.BucketsListed) -> str:
         + "</Bucket>"
         for bucket in result.buckets
     )
-    content = _person("Owner", result.owner) + f"<Buckets>{rows}</Buckets>"
+    content = _person("Owner", result.owner, result.names) + f"<Buckets>{rows}</Buckets>"
     if result.prefix:
         content += element("Prefix", result.prefix)
     if result.next:
@@ -63,6 +73,26 @@ def buckets_listed(result: s3.BucketsListed) -> str:
 
 def location(result: s3.Location) -> str:
     return "" if result.region == _DEFAULT_REGION else escape(result.region)
+
+
+def acl_got(result: AclGot) -> str:
+    rows = "".join(
+        f"<Grant>{_grantee(grant.grantee, result.names)}{element('Permission', grant.permission)}</Grant>"
+        for grant in result.acl.grants
+    )
+    return _person("Owner", result.owner, result.names) + f"<AccessControlList>{rows}</AccessControlList>"
+
+
+def _grantee(grantee: str, names: Mapping[str, str]) -> str:
+    kind, content = "Group", element("URI", grantee)
+    if grantee not in GROUPS:
+        name = names.get(grantee, "")
+        kind, content = "CanonicalUser", element("ID", grantee) + (element("DisplayName", name) if name else "")
+    return f'<Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="{kind}">{content}</Grantee>'
+
+
+def policy_status(result: PolicyStatus) -> str:
+    return element("IsPublic", _truth(result.public))
 
 
 # --- listings ---
@@ -119,12 +149,19 @@ def objects_listed(ask: s3.ListObjects, result: s3.ObjectsListed) -> str:
         content += _key("Marker", ask.marker or "", encode)
         if page.next:
             content += _key("NextMarker", page.next, encode)
-    owner = _person("Owner", result.owner) if ask.fetch_owner or not ask.v2 else ""
+    owned = ask.fetch_owner or not ask.v2
+    owner = _person("Owner", result.owner, result.names) if owned else ""
     rows = [
-        f"<Contents>{_key('Key', key, encode)}{_version_body(version)}{owner}</Contents>"
+        f"<Contents>{_key('Key', key, encode)}{_version_body(version)}"
+        f"{_owner_text(version.marks, result, owner) if owned and version.marks.owner else owner}</Contents>"
         for key, version in page.versions
     ]
     return content + "".join(rows) + _prefixes(page.prefixes, encode)
+
+
+def _owner_text(marks: Marks, result: s3.ObjectsListed | VersionsListed, usual: str) -> str:
+    owner = _owner_of(marks, result.owner, result.names)
+    return usual if owner == result.owner else _person("Owner", owner, result.names)
 
 
 def versions_listed(result: VersionsListed) -> str:
@@ -137,8 +174,8 @@ def versions_listed(result: VersionsListed) -> str:
         content += _key("NextKeyMarker", page.next_key, encode)
         if page.next_version:
             content += element("NextVersionIdMarker", page.next_version)
-    owner = _person("Owner", result.owner)
-    rows = [_version_entry(entry, owner, encode) for entry in page.entries]
+    owner = _person("Owner", result.owner, result.names)
+    rows = [_version_entry(entry, _owner_text(entry.version.marks, result, owner), encode) for entry in page.entries]
     return content + "".join(rows) + _prefixes(page.prefixes, encode)
 
 
@@ -160,12 +197,16 @@ def uploads_listed(result: s3.UploadsListed) -> str:
     content += _key("KeyMarker", ask.key_marker, encode) + element("UploadIdMarker", ask.upload_marker)
     if page.next_key:
         content += _key("NextKeyMarker", page.next_key, encode) + element("NextUploadIdMarker", page.next_upload)
-    people = _person("Initiator", result.owner) + _person("Owner", result.owner)
+
+    def people(upload: s3.Upload) -> str:
+        owner = _owner_of(upload.marks, result.owner, result.names)
+        return _person("Initiator", owner, result.names) + _person("Owner", owner, result.names)
+
     rows = [
         "<Upload>"
         + _key("Key", upload.key, encode)
         + element("UploadId", upload.upload_id)
-        + people
+        + people(upload)
         + element("StorageClass", upload.facts.storage_class)
         + element("Initiated", iso_date(upload.initiated_ms))
         + _upload_checksum(upload.algorithm, upload.kind)
@@ -178,7 +219,7 @@ def uploads_listed(result: s3.UploadsListed) -> str:
 def parts_listed(result: s3.PartsListed) -> str:
     ask, upload = result.ask, result.upload
     content = element("Bucket", ask.bucket) + element("Key", ask.key) + element("UploadId", ask.upload_id)
-    content += _person("Initiator", result.owner) + _person("Owner", result.owner)
+    content += _person("Initiator", result.owner, result.names) + _person("Owner", result.owner, result.names)
     content += element("StorageClass", upload.facts.storage_class)
     content += element("PartNumberMarker", ask.after)
     if result.next:

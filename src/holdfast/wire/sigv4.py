@@ -3,12 +3,13 @@
 Answers for the header form and the presigned form, and for telling how the body is protected; the chunks of a signed
 stream are verified by `chunked`, a digest of the whole body by whoever reads it. It knows no account, only what
 `secret_of` says, and never tells a secret or a signature of its own making.
-Invariant: `authenticate` returns only for a request whose method, path, query, host and `x-amz-*` headers its sender
-has signed, and otherwise raises S3Error.
+Invariant: `authenticate` names somebody only when they have signed the request's method, path, query, host and `x-amz-*`
+headers; a signature that is wrong is never taken for none.
 Amazon S3 API Reference, "Authenticating Requests (AWS Signature Version 4)" and "Error responses".
 """
 
 import enum
+import hashlib
 import hmac
 import re
 from collections.abc import Callable
@@ -26,27 +27,12 @@ from holdfast.signing import (
     canonical_headers,
     canonical_path,
     canonical_query,
-    chunk_signature,
-    presign,
-    sign_headers,
     signature,
     signing_key,
     string_to_sign,
-    trailer_signature,
 )
 from holdfast.wire.conditions import parse_http_date
 from holdfast.wire.request import Request
-
-__all__ = [
-    "ANYBODY",
-    "Payload",
-    "Signed",
-    "authenticate",
-    "chunk_signature",
-    "presign",
-    "sign_headers",
-    "trailer_signature",
-]
 
 _HEX64 = re.compile(r"[0-9a-fA-F]{64}")
 _DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
@@ -62,6 +48,7 @@ _PRESIGNED = (
     "X-Amz-SignedHeaders",
     "X-Amz-Signature",
 )
+_OF_PRESIGNING = frozenset(_PRESIGNED)
 _UNSUPPORTED = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
 _COMPONENTS = "the authorization header requires three components: Credential, SignedHeaders, and Signature."
 _ONE_MECHANISM = (
@@ -92,13 +79,13 @@ _STREAMS = {
 
 
 class Signed:
-    """A verified signature: whose it is, how the body is protected, and what the chunks' signatures go on from.
+    """A verified signature: whose it is (nobody's `access_key` is empty), how the body is protected, and what the chunks' signatures go on
+    from. `sha256` is lower-case hex for DIGEST, else empty. `signature` is that of the request, `key` the derived signing key of the
+    day: never to be shown. `token` came with temporary credentials; `at_ms` is the time that was signed."""
 
-    `sha256` is lower-case hex for DIGEST, else empty. `signature` is that of the request, `key` the derived signing
-    key of the day: never to be shown.
-    """
-
-    __slots__ = ("access_key", "amz_date", "key", "payload", "presigned", "scope", "sha256", "signature")
+    __slots__ = (
+        "access_key", "amz_date", "at_ms", "key", "payload", "presigned", "scope", "sha256", "signature", "token",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -110,6 +97,8 @@ class Signed:
         scope: str,
         amz_date: str,
         presigned: bool,
+        token: str = "",
+        at_ms: int = 0,
     ) -> None:
         self.access_key = access_key
         self.payload = payload
@@ -119,6 +108,8 @@ class Signed:
         self.scope = scope
         self.amz_date = amz_date
         self.presigned = presigned
+        self.token = token
+        self.at_ms = at_ms
 
     def __repr__(self) -> str:
         return f"Signed({self.access_key} {self.payload.value} {self.scope})"
@@ -131,50 +122,116 @@ ANYBODY = Signed("", Payload.UNSIGNED, "", "", b"", "", "", False)
 class _Claim:
     """What a request says of its signature, apart from the signature."""
 
-    __slots__ = ("access_key", "day", "names", "region", "scope", "signed")
+    __slots__ = ("access_key", "day", "names", "region", "scope", "service", "signed")
 
-    def __init__(self, access_key: str, day: str, region: str, scope: str, signed: str) -> None:
+    def __init__(self, access_key: str, day: str, region: str, service: str, scope: str, signed: str) -> None:
         self.access_key = access_key
         self.day = day
         self.region = region
+        self.service = service
         self.scope = scope
         self.signed = signed
         self.names = tuple(signed.lower().split(";"))
 
 
-def authenticate(request: Request, *, secret_of: Callable[[str], str | None], region: str, now_ms: int) -> Signed:
-    """Verify the signature of `request`.
+SecretOf = Callable[[str], str | None]
+"""The secret of an access key, or None."""
+SessionSecret = Callable[[str, str], str]
+"""The secret of temporary credentials, by access key and token. Raises InvalidToken, ExpiredToken."""
 
-    `secret_of` gives the secret of an access key, or None. `region` is the one this endpoint stands for; a request
-    signed for another one is told so. Raises S3Error: AccessDenied (anonymous, expired, or `x-amz-*` headers that
+
+def _no_sessions(access_key: str, token: str) -> str:
+    raise S3Error("InvalidToken")
+
+
+class _Judge:
+    """What a signature is judged by."""
+
+    __slots__ = ("digest", "now_ms", "region", "secret_of", "service", "session_secret")
+
+    def __init__(
+        self,
+        secret_of: SecretOf,
+        session_secret: SessionSecret,
+        region: str,
+        now_ms: int,
+        service: str = SERVICE,
+        digest: str = "",
+    ) -> None:
+        self.secret_of = secret_of
+        self.session_secret = session_secret
+        self.region = region
+        """Empty: any."""
+        self.now_ms = now_ms
+        self.service = service
+        self.digest = digest
+        """Of the body, where no header has to say it."""
+
+    def secret(self, access_key: str, token: str) -> str:
+        """Raises InvalidAccessKeyId, and what `session_secret` raises."""
+        return self.session_secret(access_key, token) if token else secret_for(access_key, self.secret_of)
+
+
+def authenticate(
+    request: Request,
+    *,
+    secret_of: SecretOf,
+    region: str,
+    now_ms: int,
+    session_secret: SessionSecret = _no_sessions,
+) -> Signed:
+    """Verify the signature of `request`. One that has none at all is nobody's.
+
+    `region` is the one this endpoint stands for; a request
+    signed for another one is told so. Raises S3Error: AccessDenied (expired, or `x-amz-*` headers that
     are not signed), SignatureDoesNotMatch, InvalidAccessKeyId, RequestTimeTooSkewed, AuthorizationHeaderMalformed,
-    AuthorizationQueryParametersError, InvalidToken, InvalidArgument, InvalidRequest.
+    AuthorizationQueryParametersError, InvalidToken, ExpiredToken, InvalidArgument, InvalidRequest.
     """
     authorization = request.headers.get("authorization") or None  # An empty one is none.
     query = request.query
+    judge = _Judge(secret_of, session_secret, region, now_ms)
     if not query:
         if authorization is None:
-            raise S3Error("AccessDenied", detail="anonymous")
-        return _by_header(request, authorization, secret_of, region, now_ms)
-    presigned = "X-Amz-Algorithm" in query or "X-Amz-Signature" in query or "X-Amz-Credential" in query
+            return _anonymous(request)
+        return _by_header(request, authorization, judge)
+    presigned = not _OF_PRESIGNING.isdisjoint(query)
     legacy = "Signature" in query and "AWSAccessKeyId" in query
     if (authorization is not None) + presigned + legacy > 1:
         raise S3Error("InvalidArgument", _ONE_MECHANISM, fields={"ArgumentName": "Authorization"})
     if authorization is not None:
-        return _by_header(request, authorization, secret_of, region, now_ms)
+        return _by_header(request, authorization, judge)
     if presigned:
-        return _by_query(request, secret_of, region, now_ms)
+        return _by_query(request, judge)
     if legacy:
         raise S3Error("InvalidRequest", _UNSUPPORTED)
-    raise S3Error("AccessDenied", detail="anonymous")
+    return _anonymous(request)
+
+
+def authenticate_form(
+    request: Request, body: bytes, *, service: str, secret_of: SecretOf, session_secret: SessionSecret, now_ms: int
+) -> Signed:
+    """The same for a request with a form as its body, to another service than S3, in whatever region: its digest is part of what is signed
+    and in no header. Raises AccessDenied without a signature."""
+    authorization = request.headers.get("authorization")
+    if authorization is None:
+        raise S3Error("AccessDenied", detail="anonymous")
+    digest = hashlib.sha256(body).hexdigest()
+    return _by_header(request, authorization, _Judge(secret_of, session_secret, "", now_ms, service, digest))
+
+
+def _anonymous(request: Request) -> Signed:
+    """A request without a signature; its body may come in chunks that are not signed either."""
+    payload, sha256 = _payload(request.headers.get("x-amz-content-sha256", UNSIGNED_PAYLOAD))
+    if payload in (Payload.STREAM_SIGNED, Payload.STREAM_SIGNED_TRAILER):
+        raise S3Error("AccessDenied", detail="signed chunks without a signature")
+    return Signed("", payload, sha256, "", b"", "", "", False)
 
 
 # --- the header form ---
 
 
-def _by_header(
-    request: Request, authorization: str, secret_of: Callable[[str], str | None], region: str, now_ms: int
-) -> Signed:
+def _by_header(request: Request, authorization: str, judge: _Judge) -> Signed:
+    now_ms = judge.now_ms
     at = authorization.rfind("Signature=")
     proof = authorization[at + 10 :]
     head = authorization[:at]
@@ -184,12 +241,12 @@ def _by_header(
         proof, _, rest = proof.partition(",")
         head = f"{head},{rest}"
     proof = proof.strip()
-    claim = _claim(head) if len(head) <= PARSED_CHARS else _parse_claim(head)
-    if claim.region != region:
-        raise _wrong_region(_malformed, claim.region, region)
+    claim = (_claim if len(head) <= PARSED_CHARS else _parse_claim)(head, judge.service)
+    if claim.region != judge.region and judge.region:
+        raise _wrong_region(_malformed, claim.region, judge.region)
 
     headers = request.headers
-    payload_text = headers.get("x-amz-content-sha256")
+    payload_text = judge.digest or headers.get("x-amz-content-sha256")
     if payload_text is None:
         raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
     payload, sha256 = _payload(payload_text)
@@ -217,11 +274,12 @@ def _by_header(
     # The values of these two are part of what is signed, whether or not they are listed.
     _check_signed(headers, claim.names, ("x-amz-content-sha256", "x-amz-date"))
     query = canonical_query(request.query_items) if request.query_items else ""
-    key = _verify(request, claim, date, query, payload_text, proof, secret_of)
-    return Signed(claim.access_key, payload, sha256, proof, key, claim.scope, date, False)
+    token = headers.get("x-amz-security-token", "")
+    key = _verify(request, claim, date, query, payload_text, proof, judge.secret(claim.access_key, token))
+    return Signed(claim.access_key, payload, sha256, proof, key, claim.scope, date, False, token, at_ms)
 
 
-def _parse_claim(head: str) -> _Claim:
+def _parse_claim(head: str, service: str) -> _Claim:
     """The claim of an Authorization header without its signature. Raises AuthorizationHeaderMalformed."""
     fields: dict[str, str] = {}
     for field in head[len(ALGORITHM) :].split(","):
@@ -234,7 +292,7 @@ def _parse_claim(head: str) -> _Claim:
     for name in ("Credential", "SignedHeaders"):
         if not fields.get(name):
             raise _malformed(_COMPONENTS)
-    return scoped(fields["Credential"], fields["SignedHeaders"], _malformed)
+    return scoped(fields["Credential"], fields["SignedHeaders"], _malformed, service)
 
 
 _claim = lru_cache(PARSED_MEMORY)(_parse_claim)
@@ -262,8 +320,8 @@ def _from_date_header(text: str) -> str:
 # --- the presigned form ---
 
 
-def _by_query(request: Request, secret_of: Callable[[str], str | None], region: str, now_ms: int) -> Signed:
-    query, headers = request.query, request.headers
+def _by_query(request: Request, judge: _Judge) -> Signed:
+    query, headers, now_ms = request.query, request.headers, judge.now_ms
     if not all(query.get(name) for name in _PRESIGNED):
         raise _bad_query(
             "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, "
@@ -274,8 +332,8 @@ def _by_query(request: Request, secret_of: Callable[[str], str | None], region: 
     credential, signed = query["X-Amz-Credential"], query["X-Amz-SignedHeaders"]
     known = len(credential) + len(signed) <= PARSED_CHARS
     claim = (_query_claim if known else scoped)(credential, signed, _bad_credential)
-    if claim.region != region:
-        raise _wrong_region(_bad_credential, claim.region, region)
+    if claim.region != judge.region:
+        raise _wrong_region(_bad_credential, claim.region, judge.region)
 
     date = query["X-Amz-Date"]
     at_ms = parse_date(date)
@@ -312,8 +370,9 @@ def _by_query(request: Request, secret_of: Callable[[str], str | None], region: 
 
     items = canonical_query(item for item in request.query_items if item[0] != "X-Amz-Signature")
     proof = query["X-Amz-Signature"]
-    key = _verify(request, claim, date, items, payload_text, proof, secret_of)
-    return Signed(claim.access_key, payload, sha256, proof, key, claim.scope, date, True)
+    token = query.get("X-Amz-Security-Token") or headers.get("x-amz-security-token", "")
+    key = _verify(request, claim, date, items, payload_text, proof, judge.secret(claim.access_key, token))
+    return Signed(claim.access_key, payload, sha256, proof, key, claim.scope, date, True, token, at_ms)
 
 
 def _bad_query(message: str) -> S3Error:
@@ -335,7 +394,7 @@ def secret_for(access_key: str, secret_of: Callable[[str], str | None]) -> str:
     return secret
 
 
-def scoped(credential: str, signed: str, error: Callable[[str], S3Error]) -> _Claim:
+def scoped(credential: str, signed: str, error: Callable[[str], S3Error], of_service: str = SERVICE) -> _Claim:
     """The claim of a credential `<access key>/<day>/<region>/s3/aws4_request` and a list of header names."""
     parts = credential.rsplit("/", 4)
     if len(parts) != 5 or not parts[0]:
@@ -343,11 +402,11 @@ def scoped(credential: str, signed: str, error: Callable[[str], S3Error]) -> _Cl
     access_key, day, region, service, terminal = parts
     if len(day) != 8 or not (day.isascii() and day.isdigit()):
         raise error(f'incorrect date format "{day}". This date in the credential must be in the format "yyyyMMdd".')
-    if service != SERVICE:
-        raise error(f'incorrect service "{service}". This endpoint belongs to "{SERVICE}".')
+    if service != of_service:
+        raise error(f'incorrect service "{service}". This endpoint belongs to "{of_service}".')
     if terminal != TERMINAL:
         raise error(f'incorrect terminal "{terminal}". This endpoint uses "{TERMINAL}".')
-    return _Claim(access_key, day, region, f"{day}/{region}/{service}/{terminal}", signed)
+    return _Claim(access_key, day, region, service, f"{day}/{region}/{service}/{terminal}", signed)
 
 
 _query_claim = lru_cache(PARSED_MEMORY)(scoped)
@@ -420,17 +479,14 @@ def _verify(
     query: str,
     payload: str,
     proof: str,
-    secret_of: Callable[[str], str | None],
+    secret: str,
 ) -> bytes:
     """The signing key with which `proof` is the signature of the request. Raises S3Error when it is not."""
-    if "x-amz-security-token" in request.headers or "X-Amz-Security-Token" in request.query:
-        raise S3Error("InvalidToken")  # Tokens come with temporary credentials, and there are none.
-    secret = secret_for(claim.access_key, secret_of)
     path = canonical_path(request.raw_path, request.path)
     lines = canonical_headers(claim.names, request.headers)
     canonical = f"{request.method}\n{path}\n{query}\n{lines}\n{claim.signed}\n{payload}"
     text = string_to_sign(date, claim.scope, canonical)
-    key = signing_key(secret, claim.day, claim.region)
+    key = signing_key(secret, claim.day, claim.region, claim.service)
     if not (proof.isascii() and hmac.compare_digest(signature(key, text), proof)):
         raise S3Error(
             "SignatureDoesNotMatch",

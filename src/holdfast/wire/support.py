@@ -12,7 +12,7 @@ from typing import Final
 from holdfast.errors import S3Error
 from holdfast.model import Value
 from holdfast.wire.operations import OPERATIONS, Operation
-from holdfast.wire.parse import check_header
+from holdfast.wire.parse import SEALING_HEADERS, check_header
 
 
 class Level(str, enum.Enum):
@@ -43,7 +43,6 @@ HOW: Final[Mapping[str, str]] = {
     "PutBucketNotificationConfiguration": "topics, queues and functions are webhooks of the operator, named by the last part of an ARN; "
     "without EventBridge",
     "PutBucketVersioning": "without MFA delete",
-    "PutBucketEncryption": "without dual-layer encryption (`aws:kms:dsse`)",
     "PutBucketRequestPayment": "kept and reported; nobody is charged by Holdfast itself",
     "GetBucketAnalyticsConfiguration": "there is none: `NoSuchConfiguration`",
     "DeleteBucketAnalyticsConfiguration": "there is none: `NoSuchConfiguration`",
@@ -63,7 +62,6 @@ REMARKS: Final[Mapping[str, str]] = {
     "PostObject": "signed with version 4, or with version 2, whose signature covers the policy only, too",
     "PreflightBucket": "`OPTIONS` of a bucket",
     "PreflightObject": "`OPTIONS` of an object",
-    "GetBucketEncryption": "tells what the operator's `encrypt` does, too",
     "PutBucketWebsite": "served below `server.website_domain`",
 }
 """What else there is to say of operations that are there."""
@@ -73,8 +71,8 @@ _READS = "GetObject, HeadObject"
 _BODIES = "all with a body"
 _LISTS = "ListObjects, ListObjectsV2, ListObjectVersions, ListMultipartUploads"
 _COPIES = "CopyObject, UploadPartCopy"
-_PARTS = "UploadPart, UploadPartCopy"
 _SUMS = "PutObject, PostObject, UploadPart, CompleteMultipartUpload, and XML bodies"
+_SEALED = f"{_WRITES}, and all that read or write bytes"
 _NEVER = "means nothing here"
 _REFUSED = "refused by name"
 _LATER = "sums that no SDK computes by itself: refused by name"
@@ -115,23 +113,17 @@ HEADERS: Final = (
     Field("x-amz-storage-class", _WRITES, how="kept and reported; it changes nothing about how an object is kept"),
     Field("x-amz-website-redirect-location", _WRITES),
     Field("x-amz-tagging", "PutObject, CopyObject, CreateMultipartUpload"),
-    _part("x-amz-acl", f"{_WRITES}, CreateBucket", "private and bucket-owner-full-control, which everything is"),
-    Field("x-amz-grant-*", f"{_WRITES}, CreateBucket, PutBucketAcl, PutObjectAcl"),
+    Field("x-amz-acl", f"{_WRITES}, CreateBucket, PutBucketAcl, PutObjectAcl", how="where ownership turns lists on"),
+    Field(
+        "x-amz-grant-*", f"{_WRITES}, CreateBucket, PutBucketAcl, PutObjectAcl", how="where ownership turns lists on"
+    ),
     Field("x-amz-object-lock-mode", _WRITES),
     Field("x-amz-object-lock-retain-until-date", _WRITES),
     Field("x-amz-object-lock-legal-hold", _WRITES),
     _no("x-amz-object-lock-event-hold*", _WRITES),
-    _part("x-amz-server-side-encryption", _WRITES, "AES256 and aws:kms"),
-    Field("x-amz-server-side-encryption-aws-kms-key-id", _WRITES, how="a name of `sealing.kms_keys`"),
-    Field("x-amz-server-side-encryption-context", _WRITES),
-    Field("x-amz-server-side-encryption-bucket-key-enabled", _WRITES, how="kept and reported; it changes nothing"),
     *(
-        Field(f"x-amz-server-side-encryption-customer-{name}", f"{_WRITES}, {_READS}, GetObjectAttributes, {_PARTS}")
-        for name in ("algorithm", "key", "key-md5")
-    ),
-    *(
-        Field(f"x-amz-copy-source-server-side-encryption-customer-{name}", _COPIES)
-        for name in ("algorithm", "key", "key-md5")
+        Field(name, _COPIES if name.startswith("x-amz-copy-source-") else _SEALED if "-customer-" in name else _WRITES)
+        for name in sorted(SEALING_HEADERS)
     ),
     Field("x-amz-sdk-checksum-algorithm", _BODIES),
     Field("x-amz-checksum-algorithm", "CopyObject, CreateMultipartUpload"),
@@ -168,13 +160,13 @@ HEADERS: Final = (
     _no("x-amz-if-match-size", "DeleteObject"),
     _no("x-amz-if-match-initiated-time", "AbortMultipartUpload", _NEVER),
     _no("x-amz-write-offset-bytes", "PutObject"),
-    _part("x-amz-object-ownership", "CreateBucket", "BucketOwnerEnforced"),
+    Field("x-amz-object-ownership", "CreateBucket"),
     Field("x-amz-bucket-object-lock-enabled", "CreateBucket"),
     _part("x-amz-bucket-namespace", "CreateBucket", "global"),
     _no("x-amz-bucket-object-lock-token", "PutObjectLockConfiguration, PutBucketReplication", _NEVER),
     Field("x-amz-bypass-governance-retention", "DeleteObject, DeleteObjects, PutObjectRetention"),
     _no("x-amz-mfa", "DeleteObject, DeleteObjects, PutBucketVersioning", _NEVER),
-    _no("x-amz-confirm-remove-self-bucket-access", "PutBucketPolicy", _NEVER),
+    Field("x-amz-confirm-remove-self-bucket-access", "PutBucketPolicy"),
     _no("x-amz-skip-destination-validation", "PutBucketNotificationConfiguration", "destinations are always checked"),
     _part(
         "x-amz-transition-default-minimum-object-size",

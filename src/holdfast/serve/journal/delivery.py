@@ -71,7 +71,8 @@ class _Batch:
 
 
 class Journal:
-    """The access logs of one process: a listener of events, and a keeper. `owner_of` gives the canonical id of an access key."""
+    """The access logs of one process: a listener of events, and a keeper. `owner_of` gives the canonical id of
+    the account of an access key, or nothing."""
 
     name = "access logs"
 
@@ -206,6 +207,14 @@ class Journal:
         self._teller.tell(event)
 
 
+def _requester(event: RequestEnded, owner_of: Callable[[str], str]) -> str:
+    """The canonical id of an account's owner, the ARN of a user or of a role's session, empty for nobody."""
+    if not event.access_key:
+        return ""
+    is_owner = event.principal.endswith(":root") or not event.principal
+    return (owner_of(event.access_key) if is_owner else "") or event.principal
+
+
 def _record(event: RequestEnded, source: Source, owner_of: Callable[[str], str], now_ms: int) -> Record:
     call: Any = event.call
     size, version_id = _of_result(call.result)
@@ -214,7 +223,7 @@ def _record(event: RequestEnded, source: Source, owner_of: Callable[[str], str],
         bucket=source.bucket,
         at_ms=now_ms - int(event.elapsed_s * 1000),
         address=event.client,
-        requester=owner_of(event.access_key) if event.access_key else "",
+        requester=_requester(event, owner_of),
         request_id=event.request_id,
         operation=event.operation,
         method=event.method,

@@ -17,6 +17,7 @@ from holdfast.s3.locks import ObjectLock
 from holdfast.s3.logging import Logging
 from holdfast.s3.notification import Notification
 from holdfast.s3.payment import Payment
+from holdfast.s3.sharing import BucketPolicy, OwnershipControls, PublicAccessBlock
 from holdfast.s3.tagging import Tags
 from holdfast.s3.versioning import Versioning
 from holdfast.s3.website import Website
@@ -28,7 +29,10 @@ from holdfast.wire.documents import (
     lock,
     logging,
     notification,
+    ownership,
     payment,
+    policy,
+    public_access,
     tagging,
     versioning,
     website,
@@ -132,6 +136,23 @@ _ROWS = (
         versioning.read,
         versioning.write,
         default=Versioning(),
+    ),
+    Document("policy", BucketPolicy, "", policy.read, policy.write, "NoSuchBucketPolicy", put_status=204),
+    _xml(
+        "publicAccessBlock",
+        PublicAccessBlock,
+        "PublicAccessBlockConfiguration",
+        public_access.read,
+        public_access.write,
+        "NoSuchPublicAccessBlockConfiguration",
+    ),
+    _xml(
+        "ownershipControls",
+        OwnershipControls,
+        "OwnershipControls",
+        ownership.read,
+        ownership.write,
+        default=OwnershipControls(),
     ),
     _xml(
         "object-lock",
