@@ -182,7 +182,7 @@ class Guard:
             else:
                 version = question.query.get("versionId", "")
                 decision = await self._decide(judged, sharing, need, question.key, version)
-                if not decision.allowed and not sharing.enforced and need.action in ON_OBJECT:
+                if not decision.allowed and not sharing.enforced and need.on == "object" and need.action in ON_OBJECT:
                     await self._check_absent(judged, sharing, question.key, version)
                 self._settle(judged, decision)
 
@@ -213,7 +213,7 @@ class Guard:
                 marks = await self._marks(sharing.bucket.name, key, version_id)
                 if marks.tags:
                     context = with_tags(dict(context), marks.tags)
-        return decide(who, action, resource, context, shared(sharing, who, action, marks))
+        return decide(who, action, resource, context, shared(sharing, who, action, marks, new=need.on == "new"))
 
     async def _marks(self, bucket: str, key: str, version_id: str) -> Marks:
         """Those of the version that is meant; none when it is not there."""

@@ -68,17 +68,22 @@ def asks_for_object(sharing: Sharing, who: Principal, action: str) -> bool:
     )
 
 
-def shared(sharing: Sharing, who: Principal, action: str, marks: Marks = UNMARKED) -> Shared:
-    """What the resource of an action says; `marks` are those of the object, when it is there and counts."""
+def shared(sharing: Sharing, who: Principal, action: str, marks: Marks = UNMARKED, *, new: bool = False) -> Shared:
+    """What the resource of an action says; `marks` are those of the object, when it is there and counts.
+
+    The list that a `new` object comes with is its writer's: whom the bucket's list lets write may give it one.
+    """
     bucket, canonical = sharing.bucket, who.asker.canonical
     owner = bucket.owner
     policy = sharing.policy
     restricted = sharing.block.restrict_buckets and policy is not None and is_public(policy)
     if sharing.enforced:
         return Shared(owner, policy, restricted=restricted)
-    if action in _OF_CONTENT and marks.owner:
+    if action in _OF_CONTENT and marks.owner and not new:
         owner = marks.owner
-    if action in ON_OBJECT:
+    if new:
+        acl, permission = sharing.acl, ON_BUCKET["s3:PutObject"]
+    elif action in ON_OBJECT:
         acl, permission = lists.from_text(marks.grants, owner), ON_OBJECT[action]
     else:
         acl, permission = sharing.acl, ON_BUCKET.get(action, "")
