@@ -344,10 +344,8 @@ def _by_query(request: Request, judge: _Judge) -> Signed:
     expires = query["X-Amz-Expires"]
     if not _SECONDS.fullmatch(expires):
         raise _bad_query("X-Amz-Expires should be a number, and not a negative one")
-    if not 1 <= int(expires) <= PRESIGN_EXPIRY_S:
-        raise _bad_query(
-            f"X-Amz-Expires must be at least one second and at most a week: between 1 and {PRESIGN_EXPIRY_S} seconds"
-        )
+    if int(expires) > PRESIGN_EXPIRY_S:
+        raise _bad_query(f"X-Amz-Expires must be at most a week: {PRESIGN_EXPIRY_S} seconds")
     until_ms = at_ms + int(expires) * 1000
     if now_ms > until_ms or at_ms - now_ms > CLOCK_SKEW_S * 1000:
         what = "Request has expired" if now_ms > until_ms else "Request is not valid yet"
