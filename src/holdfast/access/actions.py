@@ -27,13 +27,15 @@ class Need(Value, frozen=True):
 
     action: str
     on: str = "object"
-    """object, bucket, service (every resource), source (the object that is copied), or new (the object that is written)."""
+    """object, bucket, service (every resource), or source (the object that is copied)."""
     versioned: str = ""
     """The action when the request names a version."""
     given: frozenset[str] = frozenset()
     """Only when one of these headers is there."""
     told: str = ""
     """And only when they say this."""
+    written: bool = False
+    """On the object that the request writes, which is its writer's where lists are on, and not on what it replaces."""
 
 
 def _bucket(*actions: str) -> tuple[Need, ...]:
@@ -49,8 +51,8 @@ _SOURCE = Need("s3:GetObject", "source", "s3:GetObjectVersion")
 _BYPASS = Need("s3:BypassGovernanceRetention", given=frozenset({"x-amz-bypass-governance-retention"}), told="true")
 _WRITE = (
     _object("PutObject"),
-    Need("s3:PutObjectAcl", "new", given=ACL_HEADERS),
-    Need("s3:PutObjectTagging", given=frozenset({"x-amz-tagging"})),
+    Need("s3:PutObjectAcl", given=ACL_HEADERS, written=True),
+    Need("s3:PutObjectTagging", given=frozenset({"x-amz-tagging"}), written=True),
     Need("s3:PutObjectRetention", given=_LOCK_HEADERS),
     Need("s3:PutObjectLegalHold", given=frozenset({"x-amz-object-lock-legal-hold"})),
 )
@@ -164,10 +166,6 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
 _ALL = [need for needs in NEEDS.values() for need in needs]
 BUCKET_ACTIONS = frozenset(need.action.lower() for need in _ALL if need.on in ("bucket", "service"))
 OBJECT_ACTIONS = frozenset(
-    name.lower()
-    for need in _ALL
-    if need.on in ("object", "source", "new")
-    for name in (need.action, need.versioned)
-    if name
+    name.lower() for need in _ALL if need.on in ("object", "source") for name in (need.action, need.versioned) if name
 ) | {"s3:replicateobject", "s3:replicatedelete", "s3:replicatetags", "s3:objectowneroverridetobucketowner"}
 """What a bucket's policy may name, in lower case; replication's are for documents that were written elsewhere."""

@@ -211,7 +211,7 @@ def _version_header(version_id: str) -> Headers:
 
 def _object_tags(result: ObjectTags) -> Reply:
     headers = [XML_TYPE, *_version_header(result.version_id)]
-    return Reply(200, headers, document("Tagging", write_tags(result.tags)))
+    return Reply(200, headers, document("Tagging", write_tags(dict(sorted(result.tags.items())))))
 
 
 def _tags_put(result: TagsPut) -> Reply:
