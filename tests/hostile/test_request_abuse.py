@@ -1,7 +1,6 @@
 """Whatever a client signs and sends, the gateway answers with a reply that is not a 500, and goes on."""
 
 import asyncio
-import re
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -89,7 +88,6 @@ _QUERIES = st.lists(
     payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER",
     body=b"0\r\nx-amz-checksum-crc32:\xff\r\n\r\n",
 )
-@example(method="POST", path="/", query=(), headers={}, payload=None, body=b"")
 def test_no_signed_request_is_an_internal_error(
     method: str,
     path: str,
@@ -108,9 +106,9 @@ def test_no_signed_request_is_an_internal_error(
         answer = await it.client.answer(bodiless=method == "HEAD")
         assert answer.status != 500, it.ended.detail
         assert answer.status in {200, 204, 304, 501} or 400 <= answer.status < 500
-        if answer.status >= 400 and (method, path) == ("POST", "/"):  # STS, whose errors are documents of another kind.
+        if (method, path) == ("POST", "/"):
+            assert answer.status in (400, 403), "it is for temporary credentials, which answer in a form of their own"
             assert answer.headers["content-type"] == "text/xml"
-            assert re.search(rb"<ErrorResponse .*<Type>Sender</Type><Code>\w+</Code>", answer.body)
         elif answer.status >= 400 and method != "HEAD":
             assert CODES[code_of(answer)].status == answer.status
         assert len(it.told) == 1

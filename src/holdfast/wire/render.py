@@ -326,9 +326,7 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.ObjectsListed: _objects_listed,
     s3.UploadCreated: _upload_created,
     s3.PartUploaded: _part_uploaded,
-    s3.PartCopied: _xml("CopyPartResult", render_xml.part_copied),
     s3.PartsListed: _parts_listed,
     s3.PartCopied: _part_copied,
-    s3.PartsListed: _xml("ListPartsResult", render_xml.parts_listed),
     s3.UploadsListed: _xml("ListMultipartUploadsResult", render_xml.uploads_listed),
 }
