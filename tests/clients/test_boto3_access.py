@@ -457,7 +457,7 @@ def test_lists_let_others_in_where_they_are_on(world: World) -> None:
     world.alt.put_object_acl(Bucket=bucket, Key="theirs", AccessControlPolicy={"Owner": got["Owner"], "Grants": grants})
     assert world.root.get_object(Bucket=bucket, Key="theirs")["Body"].read() == b"y"
     permissions = [grant["Permission"] for grant in world.alt.get_object_acl(Bucket=bucket, Key="theirs")["Grants"]]
-    assert permissions == ["FULL_CONTROL", "READ"]
+    assert permissions == ["READ", "FULL_CONTROL"]
 
     block = {"IgnorePublicAcls": True, "BlockPublicAcls": True}
     world.root.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=block)
@@ -468,6 +468,18 @@ def test_lists_let_others_in_where_they_are_on(world: World) -> None:
     world.root.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=rule)
     assert world.root.get_object(Bucket=bucket, Key="theirs")["Body"].read() == b"y"
     assert refused(world.alt.get_object, Bucket=bucket, Key="shared") == DENIED
+
+
+def test_a_stranger_may_replace_what_is_there_and_be_replaced(world: World) -> None:
+    bucket = world.bucket(ObjectOwnership="ObjectWriter", ACL="public-read-write")
+    kept = world.root.get_bucket_acl(Bucket=bucket)["Grants"]
+    assert [grant["Permission"] for grant in kept] == ["READ", "WRITE", "FULL_CONTROL"]
+    world.alt.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="bucket-owner-read")
+    assert world.root.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+    world.root.put_object(Bucket=bucket, Key="k", Body=b"y", ACL="public-read")
+    world.nobody.put_object(Bucket=bucket, Key="k", Body=b"z", ACL="public-read")
+    assert world.root.get_object(Bucket=bucket, Key="k")["Body"].read() == b"z"
+    assert refused(world.root.get_object_acl, Bucket=bucket, Key="k") == DENIED
 
 
 def test_whoever_writes_an_object_says_whose_and_of_what_kind_it_is(world: World) -> None:
