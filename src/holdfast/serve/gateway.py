@@ -28,7 +28,7 @@ from holdfast.s3.cors import Preflight
 from holdfast.s3.locks import GetLegalHold, GetRetention, PutLegalHold, PutRetention
 from holdfast.s3.notices import CALLER
 from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, value_of
-from holdfast.s3.sharing import GetPolicyStatus
+from holdfast.s3.sharing import ENFORCED, GetPolicyStatus
 from holdfast.s3.tagging import DeleteObjectTagging, GetObjectTagging, PutObjectTagging
 from holdfast.s3.website import Website
 from holdfast.serve.bodies import body_of, close, read_whole
@@ -142,7 +142,7 @@ class Gateway:
 
     `store` has the methods of METHODS. `guard` knows who there is and decides what they may do. `domain` is that of
     virtual-host style, `website_domain` that of static websites, or empty. `secure` says that clients come by TLS,
-    `customer_keys` that they may bring keys of SSE-C.
+    `customer_keys` that they may bring keys of SSE-C. `ownership` is that of buckets that are made without saying it.
     """
 
     def __init__(
@@ -151,6 +151,7 @@ class Gateway:
         *,
         guard: Guard,
         region: str,
+        ownership: str = ENFORCED,
         domain: str,
         clock: Clock,
         teller: Teller,
@@ -165,7 +166,7 @@ class Gateway:
         self._customer_keys = customer_keys
         self._methods: dict[type, Method] = {kind: getattr(store, name) for kind, name in METHODS.items()}
         self._guard = guard
-        self._judge = Judge(guard, region=region, secure=secure, clock=clock)
+        self._judge = Judge(guard, region=region, secure=secure, clock=clock, ownership=ownership)
         self._region = region
         self._domain = domain
         self._clock = clock

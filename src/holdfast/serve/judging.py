@@ -14,6 +14,7 @@ from holdfast.access.principal import Principal
 from holdfast.access.question import Question
 from holdfast.clock import Clock
 from holdfast.model import replace
+from holdfast.s3.sharing import ENFORCED
 from holdfast.serve.exchange import Exchange
 from holdfast.wire.operations import Operation
 from holdfast.wire.parse import headers_of
@@ -56,9 +57,10 @@ class Account(Protocol):
 class Judge:
     """The guard as the gateway sees it."""
 
-    def __init__(self, guard: Guard, *, region: str, secure: bool, clock: Clock) -> None:
+    def __init__(self, guard: Guard, *, region: str, secure: bool, clock: Clock, ownership: str = ENFORCED) -> None:
         self.guard = guard
         self._region = region
+        self._ownership = ownership
         self._secure = secure
         self._clock = clock
 
@@ -90,6 +92,7 @@ class Judge:
             signed_ms=signed.at_ms,
             now_ms=self._clock.now_ms(),
             region=self._region,
+            ownership=self._ownership,
         )
         return await guard.check(who, question)
 
