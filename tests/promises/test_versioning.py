@@ -148,8 +148,11 @@ def test_a_deletion_that_is_taken_back_while_the_version_makes_way_deletes_no_co
             grid.inject(Fault(Kind.HANG), "copy")
         async with asyncio.TaskGroup() as group:
             paying = group.create_task(stage.pay(debts))
-            while not (stage.a.calls["copy"] and stage.b.calls["copy"]):
-                await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                while True:
+                    if stage.a.calls["copy"] and stage.b.calls["copy"]:
+                        break
+                    await asyncio.sleep(0)
             await stage.delete("k", marker)
             for grid in (stage.a, stage.b):
                 grid.heal()

@@ -176,7 +176,9 @@ async def _is_back(site: Site, debt: Debt) -> bool:
     """Whether what replaced the guest was deleted since the claim, so that the guest's copy is that of the current version. When it
     comes back later than this, it was moved out of the way before, or has its bytes elsewhere."""
     now = await site.index.get(debt.bucket, debt.key)
-    return now is not None and now.seq != debt.seq and any(copy.grid == debt.grid and not copy.at for copy in now.copies)
+    return (
+        now is not None and now.seq != debt.seq and any(copy.grid == debt.grid and not copy.at for copy in now.copies)
+    )
 
 
 def _counted(debt: Debt) -> bool:
