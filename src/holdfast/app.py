@@ -394,6 +394,7 @@ class Node:
             teller=self.teller,
             secure=server.tls_cert is not None,
             customer_keys=self._settings.customer_keys,
+            ownership=server.object_ownership,
         )
         bounds = Bounds(connections=server.connections, requests=server.requests)
         s3 = S3Server(gateway.handle, clock=self._clock, bounds=bounds)

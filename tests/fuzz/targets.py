@@ -168,16 +168,16 @@ def _ask(operation: Operation, it: Request, body: bytes) -> Any:
 
 
 def signature(data: bytes) -> None:
-    """Whatever stands in an Authorization header or a presigned query, the answer is an S3 error."""
+    """Whatever stands in an Authorization header or a presigned query, the answer is an S3 error; without either it is nobody's."""
     found = _request_of(data)
     if found is None:
         return
     try:
-        authenticate(found[0], secret_of={ACCESS: SECRET}.get, region=REGION, now_ms=NOW_MS)
+        signed = authenticate(found[0], secret_of={ACCESS: SECRET}.get, region=REGION, now_ms=NOW_MS)
     except S3Error as error:
         check_error(error, found[0].path)
     else:
-        raise AssertionError("a signature was found by chance")
+        assert not signed.access_key, "a signature was found by chance"
 
 
 def tampering(data: bytes) -> None:
@@ -249,6 +249,9 @@ def _judge(parts: list[bytes], *, honest: bool = True) -> object:
         signed = authenticate(it, secret_of={ACCESS: SECRET}.get, region=REGION, now_ms=NOW_MS)
     except S3Error:
         assert not honest, "an honest request was refused"
+        return None
+    if not signed.access_key:
+        assert not honest, "an honest request was taken for nobody's"
         return None
     authorization = it.headers.get("authorization", "") or it.query["X-Amz-SignedHeaders"]
     listed = (

@@ -16,7 +16,8 @@ from holdfast.events import RequestEnded, Teller
 from holdfast.grids.memory import MemoryGrid
 from holdfast.model import Facts
 from holdfast.s3.identities import OWNER_ID
-from holdfast.serve.gateway import METHODS, Gateway
+from holdfast.serve.gateway import Gateway
+from holdfast.serve.methods import METHODS
 from holdfast.signing import UNSIGNED_PAYLOAD, amz_date
 from holdfast.testing.rawhttp import RawClient, StillClock, run, serving
 from holdfast.testing.scene import ACCESS, NOW_MS, REGION, SECRET, code_of, guard_of

@@ -17,6 +17,7 @@ from holdfast.keepers.notify import DeadLetters, Notify
 from holdfast.limits import LIFECYCLE_DAY_S, NOTICE_AGE_S, NOTICE_IDLE_S, WEBHOOK_RETRY_MAX_S
 from holdfast.model import Facts, Presence, WriteCondition
 from holdfast.s3 import CopyObject, CopySource, DeleteAsk, DeleteObject, DeleteObjects, PutObject
+from holdfast.s3.acl import Acl, Grant, PutAcl
 from holdfast.s3.lifecycle import Lifecycle, Rule
 from holdfast.s3.notification import Notification, Route
 from holdfast.s3.settings import PutSetting
@@ -302,9 +303,9 @@ def test_what_lifecycle_removes_is_told_as_that(tmp_path: Path) -> None:
     staged(tmp_path, body)
 
 
-def test_forms_and_tags_are_told_as_that(tmp_path: Path) -> None:
+def test_forms_tags_and_grants_are_told_as_that(tmp_path: Path) -> None:
     async def body(scene: Scene) -> None:
-        events = ("s3:ObjectCreated:Post", "s3:ObjectTagging:*")
+        events = ("s3:ObjectCreated:Post", "s3:ObjectTagging:*", "s3:ObjectAcl:Put")
         await scene.configure(Route("some", "Queue", ARN, events, suffix=".jpg"))
         store = scene.made.store
         await store.put_object(PutObject(BUCKET, "a.jpg", Facts(), form=True), Bytes(b"x"))
@@ -312,9 +313,10 @@ def test_forms_and_tags_are_told_as_that(tmp_path: Path) -> None:
         for key in ("a.jpg", "a.jpg"):
             await store.put_object_tagging(PutObjectTagging(BUCKET, key, tags={"a": "b"}))
         await store.delete_object_tagging(DeleteObjectTagging(BUCKET, "a.jpg"))
+        await store.put_acl(PutAcl(BUCKET, "a.jpg", acl=Acl((Grant("somebody", "READ"),))))
         await scene.tell()
         told = [event for event, key in scene.hook.taken if key == "a.jpg"]
-        assert told == ["ObjectCreated:Post", *["ObjectTagging:Put"] * 2, "ObjectTagging:Delete"]
+        assert told == ["ObjectCreated:Post", *["ObjectTagging:Put"] * 2, "ObjectTagging:Delete", "ObjectAcl:Put"]
         assert len(scene.hook.taken) == 1 + len(told)
 
     staged(tmp_path, body)

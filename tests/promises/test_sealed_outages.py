@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.limits import BLOCK_BYTES, INLINE_BYTES, PART_BYTES_MIN
+from holdfast.keepers.lifecycle import Lifecycle as Keeper
+from holdfast.limits import BLOCK_BYTES, INLINE_BYTES, LIFECYCLE_DAY_S, PART_BYTES_MIN
 from holdfast.model import Place
 from holdfast.s3 import RangeAsk
+from holdfast.s3.lifecycle import Filter, Lifecycle, Rule
+from holdfast.s3.settings import PutSetting
 from holdfast.sealing.frames import MAGIC
 from holdfast.testing.faults import Fault, Kind
 from tests.engine import BUCKET, Engine
@@ -74,5 +77,26 @@ def test_a_copy_that_breaks_off_in_the_middle_is_resumed_on_the_other_grid(tmp_p
                 assert (await troubled.inner[whole].head(Place(BUCKET, "m"))).size == version.size
                 troubled.heal()
                 await troubled.converge(made)
+
+    asyncio.run(main())
+
+
+def test_the_size_that_rules_speak_of_is_that_of_the_plaintext(tmp_path: Path) -> None:
+    """Regression: lifecycle rules, `x-amz-expiration` and access logs looked at the size of the ciphertext."""
+
+    async def main() -> None:
+        troubled = Troubled()
+        async with troubled.engine(tmp_path) as made:
+            small = Rule("small", filter=Filter(below=101), days=1)
+            await made.store.put_setting(PutSetting(BUCKET, "lifecycle", Lifecycle((small,))))
+            await put(made, "small", body(100), ASKS["SSE-S3"])
+            await put(made, "large", body(101), ASKS["SSE-S3"])
+            assert (await made.got(get("small")))[0].expiry is not None
+            assert (await made.got(get("large")))[0].expiry is None
+            troubled.clock.leap(3 * LIFECYCLE_DAY_S)
+            keeper = Keeper(made.site, day_s=LIFECYCLE_DAY_S)
+            while not await keeper.step():
+                pass
+            assert await made.keys() == ["large"]
 
     asyncio.run(main())

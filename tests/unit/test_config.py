@@ -222,6 +222,7 @@ EXAMPLES = {
     "server.tls_cert": __file__,
     "server.tls_key": __file__,
     "server.customer_keys": "always",
+    "server.object_ownership": "ObjectWriter",
     "server.connections": "77",
     "server.requests": "78",
     "server.drain": "79s",

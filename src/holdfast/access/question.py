@@ -15,6 +15,7 @@ from holdfast.access.principal import Principal
 from holdfast.model import Retention
 from holdfast.s3.identities import Account
 from holdfast.s3.locks import PutLegalHold, PutRetention
+from holdfast.s3.sharing import ENFORCED
 
 _HEADERS: Final = {
     name: "s3:" + name
@@ -45,7 +46,7 @@ class Question:
     """One request, parsed. `key` is empty for a bucket, `bucket` for the service. `headers` have what a presigned query brought as well."""
 
     __slots__ = (
-        "ask", "bucket", "client", "headers", "key", "now_ms", "operation", "presigned", "query", "region", "signed_ms", "tls",
+        "ask", "bucket", "client", "headers", "key", "now_ms", "operation", "ownership", "presigned", "query", "region", "signed_ms", "tls",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +64,7 @@ class Question:
         signed_ms: int = 0,
         now_ms: int = 0,
         region: str = "",
+        ownership: str = ENFORCED,
     ) -> None:
         self.operation = operation
         self.ask = ask
@@ -79,6 +81,8 @@ class Question:
         """The time in its signature; 0: it has none."""
         self.now_ms = now_ms
         self.region = region
+        self.ownership = ownership
+        """Of buckets that are made without saying it."""
 
 
 def context_of(question: Question, who: Principal, account: Account | None) -> dict[str, tuple[str, ...]]:

@@ -72,7 +72,7 @@ def amended(ask: Any, who: Principal, question: Question, sharing: Sharing | Non
 
 def _created(ask: s3.CreateBucket, who: Principal, question: Question, identities: Identities) -> s3.CreateBucket:
     """A bucket of its creator's account, with the ownership and the list that the headers say."""
-    rule = question.headers.get("x-amz-object-ownership") or ENFORCED
+    rule = question.headers.get("x-amz-object-ownership") or question.ownership
     if rule not in (ENFORCED, PREFERRED, WRITER):
         message = f"Invalid x-amz-object-ownership header: {rule}"
         raise S3Error("InvalidArgument", message, fields={"ArgumentName": "x-amz-object-ownership"})

@@ -89,6 +89,14 @@ class ServerSettings(Value, frozen=True):
         ),
     ] = ""
     region: Annotated[str, Setting(REGION, "The region that clients sign for and that buckets are in.")] = "us-east-1"
+    object_ownership: Annotated[
+        str,
+        Setting(
+            choice("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"),
+            "Object ownership of buckets that are made without saying it. Amazon's default, `BucketOwnerEnforced`, turns access control "
+            "lists off; `ObjectWriter` is for applications that still use them.",
+        ),
+    ] = "BucketOwnerEnforced"
     workers: Annotated[
         int,
         Setting(count(1, limits.WORKERS), "Processes that serve. More than one uses more than one core."),

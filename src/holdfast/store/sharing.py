@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from holdfast.copies.site import Site
 from holdfast.model import MarkChange, from_json, pack, to_json
 from holdfast.s3.acl import Acl, AclGot, AclPut, GetAcl, Grant, PutAcl
+from holdfast.s3.notices import GRANTED
 from holdfast.s3.settings import setting
 from holdfast.s3.sharing import ENFORCED, GetPolicyStatus, PolicyStatus, ownership_of
+from holdfast.store.marking import mark
 from holdfast.store.read import current
 
 
@@ -39,7 +41,7 @@ async def put_acl(site: Site, ask: PutAcl) -> AclPut:
         return AclPut()
     if ask.key:
         grants = to_json(ask.acl).decode()
-        await site.index.mark(ask.bucket, ask.key, ask.version_id, MarkChange(grants=grants))
+        await mark(site, ask.bucket, ask.key, ask.version_id, MarkChange(grants=grants), GRANTED)
     else:
         await site.index.configure(ask.bucket, "acl", pack(ask.acl))
     return AclPut()

@@ -5,7 +5,7 @@ Invariant: a change of tags makes no new version and no debt.
 
 from holdfast.copies.site import Site
 from holdfast.model import MarkChange
-from holdfast.s3.notices import TAGGED, UNTAGGED, notices_of
+from holdfast.s3.notices import TAGGED, UNTAGGED
 from holdfast.s3.tagging import (
     DeleteObjectTagging,
     GetObjectTagging,
@@ -14,6 +14,7 @@ from holdfast.s3.tagging import (
     TagsDeleted,
     TagsPut,
 )
+from holdfast.store.marking import mark
 from holdfast.store.read import current
 
 
@@ -35,9 +36,4 @@ async def delete_tags(site: Site, ask: DeleteObjectTagging) -> TagsDeleted:
 
 async def _mark(site: Site, ask: PutObjectTagging | DeleteObjectTagging, tags: dict[str, str], event: str) -> str:
     """Change the tags, tell it as this event, and return the version's id."""
-    bucket = await site.index.bucket(ask.bucket)
-    notices = notices_of(bucket, site.webhooks, (event,), ask.key, at_ms=site.clock.now_ms())
-    version = await site.index.mark(ask.bucket, ask.key, ask.version_id, MarkChange(tags=tags), notices=notices)
-    if notices:
-        site.note_notices()
-    return version.version_id
+    return (await mark(site, ask.bucket, ask.key, ask.version_id, MarkChange(tags=tags), event)).version_id
