@@ -246,6 +246,9 @@ def test_whoever_may_list_a_prefix_learns_what_is_not_below_it(world: World) -> 
     world.share(bucket, allow("s3:ListBucket", bucket, path="", Condition=below))
     for key, status in (("public/absent", 404), ("public/a", 403), ("private/absent", 403)):
         assert refused(world.alt.head_object, Bucket=bucket, Key=key)[1] == status, key
+    deny = {**allow("s3:GetObject", bucket), "Effect": "Deny"}
+    world.share(bucket, allow("s3:ListBucket", bucket, path="", Condition=below), deny)
+    assert refused(world.alt.head_object, Bucket=bucket, Key="public/absent")[1] == 403
 
 
 def test_another_account_needs_the_buckets_word_and_a_policy_of_its_own(world: World) -> None:

@@ -185,12 +185,12 @@ class Guard:
             else:
                 version = question.query.get("versionId", "")
                 decision = await self._decide(judged, sharing, need, question.key, version)
-                if not decision.allowed and need.action in ON_OBJECT:
+                if not (decision.allowed or decision.denied) and need.action in ON_OBJECT:
                     await self._check_absent(judged, sharing, question.key, version)
                 self._settle(judged, decision)
 
     async def _check_absent(self, judged: Judged, sharing: Sharing, key: str, version_id: str) -> None:
-        """Raises NoSuchKey where the object is not there, and who asks may know that."""
+        """Raises NoSuchKey where nothing could allow the action, as the object is not there, and who asks may know that."""
         index, bucket = self.index, sharing.bucket.name
         found = await (index.version(bucket, key, version_id) if version_id else index.get(bucket, key))
         if found is None and self._may_list(judged, sharing, key).allowed:
