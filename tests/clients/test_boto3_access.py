@@ -239,6 +239,18 @@ def test_anybody_reaches_what_a_policy_opens_and_nothing_else(world: World) -> N
     assert refused(world.nobody.get_object, Bucket=bucket, Key="absent") == ("NoSuchKey", 404)
 
 
+def test_whoever_may_list_a_prefix_learns_what_is_not_below_it(world: World) -> None:
+    bucket = world.bucket()
+    world.root.put_object(Bucket=bucket, Key="public/a", Body=b"a")
+    below = {"StringLike": {"s3:prefix": "public/*"}}
+    world.share(bucket, allow("s3:ListBucket", bucket, path="", Condition=below))
+    for key, status in (("public/absent", 404), ("public/a", 403), ("private/absent", 403)):
+        assert refused(world.alt.head_object, Bucket=bucket, Key=key)[1] == status, key
+    deny = {**allow("s3:GetObject", bucket), "Effect": "Deny"}
+    world.share(bucket, allow("s3:ListBucket", bucket, path="", Condition=below), deny)
+    assert refused(world.alt.head_object, Bucket=bucket, Key="public/absent")[1] == 403
+
+
 def test_another_account_needs_the_buckets_word_and_a_policy_of_its_own(world: World) -> None:
     bucket = world.bucket()
     world.root.put_object(Bucket=bucket, Key="k", Body=b"x")
@@ -453,8 +465,13 @@ def test_lists_are_off_unless_ownership_turns_them_on(world: World) -> None:
     full = [{"Grantee": {**owner, "Type": "CanonicalUser"}, "Permission": "FULL_CONTROL"}]
     controls = world.root.get_bucket_ownership_controls(Bucket=bucket)["OwnershipControls"]["Rules"]
     assert controls == [{"ObjectOwnership": "BucketOwnerEnforced"}]
-    world.root.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="bucket-owner-full-control")
+    world.root.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="private")
+    world.share(bucket, allow(["s3:PutObject", "s3:PutObjectAcl"], bucket))
+    for client in (world.root, world.alt):
+        client.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="bucket-owner-full-control")
     off = ("AccessControlListNotSupported", BAD)
+    assert refused(world.alt.put_object, Bucket=bucket, Key="k", Body=b"x", ACL="private") == off
+    assert refused(world.root.put_object_acl, Bucket=bucket, Key="k", ACL="private") == off
     assert refused(world.root.put_object, Bucket=bucket, Key="k", Body=b"x", ACL="public-read") == off
     assert refused(world.root.put_object, Bucket=bucket, Key="k", Body=b"x", GrantRead=f"id={ALT_ID}") == off
     assert refused(world.root.put_bucket_acl, Bucket=bucket, ACL="public-read") == off

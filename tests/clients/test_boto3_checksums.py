@@ -109,6 +109,7 @@ def test_a_part_is_read_with_its_own_checksum(s3: Any, bucket: str) -> None:
         got = s3.get_object(Bucket=bucket, Key="parts", PartNumber=number, ChecksumMode="ENABLED")
         assert got["Body"].read() == data
         assert got["PartsCount"] == 2
+        assert (got["ChecksumSHA256"], got["ChecksumType"]) == (checksum("SHA256", data), "COMPOSITE")
     told = s3.get_object_attributes(Bucket=bucket, Key="parts", ObjectAttributes=["ObjectParts", "Checksum"])
     assert told["ObjectParts"]["TotalPartsCount"] == 2
     assert [part["ChecksumSHA256"] for part in told["ObjectParts"]["Parts"]] == [checksum("SHA256", p) for p in parts]

@@ -115,6 +115,20 @@ def test_a_multipart_object_and_its_copies(s3: Any, bucket: str, kind: str) -> N
     assert s3.get_object(Bucket=bucket, Key="c", **read)["Body"].read() == whole
 
 
+def test_an_upload_with_checksums_is_completed_with_the_client_s_key(s3: Any, bucket: str) -> None:
+    begun = s3.create_multipart_upload(Bucket=bucket, Key="m", ChecksumAlgorithm="CRC32", **MINE)
+    named = {"Bucket": bucket, "Key": "m", "UploadId": begun["UploadId"]}
+    part = s3.upload_part(**named, PartNumber=1, Body=b"secret", ChecksumAlgorithm="CRC32", **MINE)
+    parts = [{"PartNumber": 1, "ETag": part["ETag"], "ChecksumCRC32": part["ChecksumCRC32"]}]
+    other = base64.b64encode(hashlib.sha256(b"another").digest()).decode()
+    md5 = base64.b64encode(hashlib.md5(base64.b64decode(other)).digest()).decode()
+    for wrong in ({}, {**AS_SENT, "SSECustomerKey": other, "SSECustomerKeyMD5": md5}):
+        asked = {"MultipartUpload": {"Parts": parts}, **wrong}
+        assert code(s3.complete_multipart_upload, **named, **asked) == ("InvalidRequest", 400)
+    s3.complete_multipart_upload(**named, MultipartUpload={"Parts": parts}, **AS_SENT)
+    assert s3.get_object(Bucket=bucket, Key="m", **MINE)["Body"].read() == b"secret"
+
+
 def test_without_the_client_s_key_there_is_no_answer(s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="k", Body=b"secret", **MINE)
     s3.put_object(Bucket=bucket, Key="plain", Body=b"public")

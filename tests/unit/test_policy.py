@@ -73,6 +73,7 @@ WRONG_STATEMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown field": ({"Resources": "x"}, "Unknown field Resources"),
     "no principal": ({"Principal": None}, "Missing required field Principal"),
     "both principals": ({"NotPrincipal": "*"}, "Invalid policy syntax"),
+    "all but some allowed": ({"Principal": None, "NotPrincipal": {"AWS": NUMBER}}, "NotPrincipal is not supported"),
     "principal": ({"Principal": "arn:aws:iam::1:root"}, "Invalid principal in policy"),
     "principal without kind": ({"Principal": {}}, "Invalid principal in policy"),
     "principal with a star": ({"Principal": {"AWS": f"arn:aws:iam::{NUMBER}:user/*"}}, "Invalid principal in policy"),
@@ -310,7 +311,7 @@ STATEMENTS: list[tuple[dict[str, Any], Asker, str, str, Effect]] = [
     ({"Effect": "Deny"}, NOBODY, "s3:GetObject", OBJECT, D),
     ({"Effect": "Deny", "Principal": None, "NotPrincipal": {"AWS": ALICE.arn}}, ALICE, "s3:GetObject", OBJECT, S),
     ({"Effect": "Deny", "Principal": None, "NotPrincipal": {"AWS": ALICE.arn}}, STRANGER, "s3:GetObject", OBJECT, D),
-    ({"Principal": None, "NotPrincipal": {"AWS": ALICE.arn}}, NOBODY, "s3:GetObject", OBJECT, A),
+    ({"Effect": "Deny", "Principal": None, "NotPrincipal": {"AWS": ALICE.arn}}, NOBODY, "s3:GetObject", OBJECT, D),
 ]
 
 
@@ -399,7 +400,7 @@ PUBLIC: list[tuple[dict[str, Any], bool]] = [
     ({}, True),
     ({"Effect": "Deny"}, False),
     ({"Principal": {"AWS": NUMBER}}, False),
-    ({"Principal": None, "NotPrincipal": {"AWS": NUMBER}}, True),
+    ({"Effect": "Deny", "Principal": None, "NotPrincipal": {"AWS": NUMBER}}, False),
     ({"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}}, False),
     ({"Condition": {"StringLike": {"aws:SourceArn": "arn:aws:sns:*"}}}, True),
     ({"Condition": {"StringNotEquals": {"aws:SourceVpc": "vpc-1"}}}, True),

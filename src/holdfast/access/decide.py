@@ -19,6 +19,8 @@ _OF_POLICY: Final = frozenset({"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:D
 class Decision(Value, frozen=True):
     allowed: bool
     reason: str
+    denied: bool = False
+    """A policy denies it; otherwise what is not allowed is so because nothing allows it."""
 
 
 class Denied(S3Error):
@@ -57,7 +59,7 @@ def decide(who: Principal, action: str, resource: str, context: Context, shared:
             theirs = SILENCE
     for word in (own, narrow, theirs):
         if word is not None and word.effect is Effect.DENIES:
-            return Decision(False, f"denied by {word.statement}")
+            return Decision(False, f"denied by {word.statement}", denied=True)
     if narrow is not None and narrow.effect is not Effect.ALLOWS:
         return Decision(False, f"the session policy does not allow {action}")
     by_identity = "account owner" if asker.owner else own.statement if own.effect is Effect.ALLOWS else ""

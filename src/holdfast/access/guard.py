@@ -167,12 +167,15 @@ class Guard:
         sharing = judged.source or judged.sharing
         if error.code != "NoSuchKey" or sharing is None:
             return error
-        decision = self._may_list(judged, sharing)
+        key = judged.question.key if judged.source is None else judged.ask.source.key
+        decision = self._may_list(judged, sharing, key)
         return error if decision.allowed else Denied(f"there is no such key, and {decision.reason}")
 
-    def _may_list(self, judged: Judged, sharing: Sharing) -> Decision:
+    def _may_list(self, judged: Judged, sharing: Sharing, key: str) -> Decision:
+        """Whether a listing would tell them of this key."""
         who, action = judged.who, "s3:ListBucket"
-        return decide(who, action, _ARN + sharing.bucket.name, judged.context, shared(sharing, who, action))
+        context = {**judged.context, "s3:prefix": (key,)}
+        return decide(who, action, _ARN + sharing.bucket.name, context, shared(sharing, who, action))
 
     async def _check_all(self, judged: Judged, sharing: Sharing, needs: Iterable[Need]) -> None:
         question = judged.question
@@ -183,18 +186,16 @@ class Guard:
             else:
                 version = question.query.get("versionId", "")
                 decision = await self._decide(judged, sharing, need, question.key, version)
-                if (
-                    not (decision.allowed or sharing.enforced or need.written or need.given)
-                    and need.action in ON_OBJECT
-                ):
+                settled = decision.allowed or decision.denied or need.written or need.given
+                if not settled and need.action in ON_OBJECT:
                     await self._check_absent(judged, sharing, question.key, version)
                 self._settle(judged, decision)
 
     async def _check_absent(self, judged: Judged, sharing: Sharing, key: str, version_id: str) -> None:
-        """Raises NoSuchKey where no list could have granted anything, as the object is not there, and who asks may know that."""
+        """Raises NoSuchKey where nothing could allow the action, as the object is not there, and who asks may know that."""
         index, bucket = self.index, sharing.bucket.name
         found = await (index.version(bucket, key, version_id) if version_id else index.get(bucket, key))
-        if found is None and self._may_list(judged, sharing).allowed:
+        if found is None and self._may_list(judged, sharing, key).allowed:
             raise S3Error("NoSuchKey", fields={"Key": key})
 
     async def _check_source(self, judged: Judged, need: Need) -> None:

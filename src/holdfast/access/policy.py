@@ -176,6 +176,8 @@ def _statement(item: Any, number: int, sort: Sort, bucket: str) -> Statement:
             raise malformed("Policy document should not specify a principal.")
     else:
         principals = _principals(_one_of(item, "Principal"))
+        if "NotPrincipal" in item and item["Effect"] == "Allow":
+            raise malformed("NotPrincipal is not supported with the effect Allow.")
     actions = tuple(map(_action, _texts(_one_of(item, "Action"), "Policy has invalid action")))
     resources: tuple[str, ...] = ("*",)
     if sort is Sort.TRUST:

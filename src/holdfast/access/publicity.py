@@ -28,7 +28,7 @@ def is_public(policy: Policy) -> bool:
 
 
 def _opens(statement: Statement) -> bool:
-    if not statement.allow or not (statement.principals.everyone or statement.other_principals):
+    if not statement.allow or not statement.principals.everyone:
         return False
     return not any(_fixes(condition) for condition in statement.conditions)
 

@@ -34,7 +34,7 @@ from holdfast.s3.sharing import (
 
 _OWNER_FULL: Final = "bucket-owner-full-control"
 _HARMLESS: Final = ("", "private", _OWNER_FULL)
-"""Canned lists that say what holds anyway."""
+"""Canned lists that say what holds of a new bucket anyway."""
 _NUMBER: Final = re.compile(r"[0-9]{12}|[0-9a-f]{64}", re.ASCII)
 
 
@@ -99,7 +99,7 @@ def _written(ask: Any, who: Principal, question: Question, sharing: Sharing, ide
         wanted = lists.asked_by(question.headers)
     if sharing.enforced:
         if wanted is not None:
-            _check_enforced(wanted, sharing.bucket.owner, identities)
+            _check_enforced(wanted, sharing.bucket.owner, identities, writer=who.writer)
         return ask
     owner = who.writer
     if sharing.ownership == PREFERRED and wanted is not None and wanted.canned == _OWNER_FULL:
@@ -113,13 +113,16 @@ def _written(ask: Any, who: Principal, question: Question, sharing: Sharing, ide
     return replace(ask, marks=replace(ask.marks, owner=mark, grants=grants))
 
 
-def _check_enforced(wanted: AclAsk, owner: str, identities: Identities) -> None:
-    """Where lists are off, only one that says what holds anyway is accepted."""
+def _check_enforced(wanted: AclAsk, owner: str, identities: Identities, *, writer: str = "") -> None:
+    """Where lists are off, only one that says what holds anyway is accepted: that the bucket's owner has full control.
+
+    `private` says so of what the bucket's owner is the `writer` of.
+    """
     if wanted.grants:
         found = lists.resolve(wanted, owner=owner, bucket_owner=owner, account_of=identities.account)
         if lists.is_private(found, owner):
             return
-    elif wanted.canned in _HARMLESS:
+    elif wanted.canned == _OWNER_FULL or (wanted.canned == "private" and writer == owner):
         return
     raise S3Error("AccessControlListNotSupported")
 
@@ -154,8 +157,6 @@ def filled(
 def _listed(ask: PutAcl, sharing: Sharing, marks: Marks, identities: Identities) -> PutAcl:
     bucket_owner = sharing.bucket.owner
     if sharing.enforced:
-        if ask.wanted.canned == "private":
-            raise S3Error("AccessControlListNotSupported")
         _check_enforced(ask.wanted, bucket_owner, identities)
         return ask
     owner = (marks.owner or bucket_owner) if ask.key else bucket_owner

@@ -397,6 +397,7 @@ class CompleteMultipartUpload(Value, frozen=True):
     condition: WriteCondition = ALWAYS
     expected: Expected = Expected()
     """Of the XML body; its checksums are above, because they are the object's."""
+    customer: CustomerKey | None = None
 
 
 class UploadCompleted(Value, frozen=True):

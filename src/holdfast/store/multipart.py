@@ -41,7 +41,7 @@ from holdfast.s3.versioning import NULL
 from holdfast.store.copying import copy_source, receive_copy
 from holdfast.store.locks import marks_with_default
 from holdfast.store.receive import Received, receive
-from holdfast.store.seals import begin_seal, part_sealing, wanted
+from holdfast.store.seals import begin_seal, check_upload_key, part_sealing, wanted
 from holdfast.store.sharing import names_of
 from holdfast.store.write import acknowledge_again, check_outage, commit
 
@@ -131,6 +131,7 @@ async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCom
     except S3Error as missing:
         return await _completed_before(site, ask, missing)
     policy = check_outage(site, ask.bucket)
+    await check_upload_key(site, upload, ask.customer)
     parts = _chosen(ask.parts, await _stored_parts(site, ask), upload)
     kept = sum(part.size for part in parts)
     size = sum(part.plain_size for part in parts)

@@ -10,6 +10,7 @@ keys (SSE-C)".
 from holdfast.copies.site import Site
 from holdfast.errors import S3Error
 from holdfast.model import Bucket, Layout, Place, Redundancy, Seal, SealKind, Span, Version, replace
+from holdfast.s3 import Upload
 from holdfast.s3.encryption import BucketEncryption, CustomerKey, SealAsk
 from holdfast.s3.settings import setting
 from holdfast.sealing.frames import Opener, Sealer, Stretch, header_of, stored_size
@@ -95,6 +96,17 @@ async def part_sealing(
         message = "The provided encryption parameters did not match the ones used originally."
         raise S3Error("InvalidRequest", message) from refusal
     return Sealing(seal, key, number, _vault(site).salt())
+
+
+async def check_upload_key(site: Site, upload: Upload, customer: CustomerKey | None) -> None:
+    """Whether an upload may be completed with this key of the client's, which it must bring when the upload has checksums.
+
+    Raises what `part_sealing` raises. Source: S3 API Reference, CompleteMultipartUpload.
+    """
+    seal = upload.facts.seal
+    needed = seal is not None and seal.kind is SealKind.CUSTOMER and upload.algorithm is not None
+    if needed or customer is not None:
+        await part_sealing(site, Place(upload.bucket, upload.key), seal, customer, 1)
 
 
 async def key_of(site: Site, place: Place, version: Version, customer: CustomerKey | None) -> bytes | None:

@@ -102,6 +102,7 @@ def complete_upload(request: Request) -> s3.CompleteMultipartUpload:
         else None,
         condition=write_condition(headers),
         expected=expected_of_xml(headers, checksums=False),
+        customer=customer_key(headers),
     )
 
 

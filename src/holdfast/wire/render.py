@@ -108,7 +108,8 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
         headers += _expiry(got.expiry)
     if ask.checksum_mode and checksum is not None:
         headers.append((checksum.algorithm.header, checksum.value))
-        headers.append(("x-amz-checksum-type", checksum.kind.value))
+        # Also beside the checksum of a part, it says how those of the parts make that of the object.
+        headers.append(("x-amz-checksum-type", (facts.checksum or checksum).kind.value))
     body = b"" if ask.head or got.data is None else got.data
     return Reply(status, headers, body, span.end - span.start)
 
