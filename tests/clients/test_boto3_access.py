@@ -483,8 +483,6 @@ def test_lists_let_others_in_where_they_are_on(world: World) -> None:
     assert world.nobody.get_object(Bucket=bucket, Key="public")["Body"].read() == b"x"
     assert refused(world.nobody.get_object, Bucket=bucket, Key="shared") == DENIED
     assert world.alt.get_object(Bucket=bucket, Key="shared")["Body"].read() == b"x"
-    # To write a list is denied or allowed, whether there is something under the key or not.
-    assert refused(world.nobody.put_object, Bucket=bucket, Key="absent", ACL="public-read") == DENIED
 
     world.alt.put_object(Bucket=bucket, Key="theirs", Body=b"y")
     assert refused(world.root.get_object, Bucket=bucket, Key="theirs") == DENIED
@@ -496,7 +494,7 @@ def test_lists_let_others_in_where_they_are_on(world: World) -> None:
     world.alt.put_object_acl(Bucket=bucket, Key="theirs", AccessControlPolicy={"Owner": got["Owner"], "Grants": grants})
     assert world.root.get_object(Bucket=bucket, Key="theirs")["Body"].read() == b"y"
     permissions = [grant["Permission"] for grant in world.alt.get_object_acl(Bucket=bucket, Key="theirs")["Grants"]]
-    assert permissions == ["FULL_CONTROL", "READ"]
+    assert permissions == ["READ", "FULL_CONTROL"]
 
     block = {"IgnorePublicAcls": True, "BlockPublicAcls": True}
     world.root.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=block)
@@ -507,6 +505,64 @@ def test_lists_let_others_in_where_they_are_on(world: World) -> None:
     world.root.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=rule)
     assert world.root.get_object(Bucket=bucket, Key="theirs")["Body"].read() == b"y"
     assert refused(world.alt.get_object, Bucket=bucket, Key="shared") == DENIED
+
+
+def test_a_stranger_may_replace_what_is_there_and_be_replaced(world: World) -> None:
+    bucket = world.bucket(ObjectOwnership="ObjectWriter", ACL="public-read-write")
+    kept = world.root.get_bucket_acl(Bucket=bucket)["Grants"]
+    assert [grant["Permission"] for grant in kept] == ["READ", "WRITE", "FULL_CONTROL"]
+    world.alt.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="bucket-owner-read")
+    assert world.root.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+    world.root.put_object(Bucket=bucket, Key="k", Body=b"y", ACL="public-read")
+    world.nobody.put_object(Bucket=bucket, Key="k", Body=b"z", ACL="public-read")
+    assert world.root.get_object(Bucket=bucket, Key="k")["Body"].read() == b"z"
+    assert refused(world.root.get_object_acl, Bucket=bucket, Key="k") == DENIED
+
+
+def test_whoever_writes_an_object_says_whose_and_of_what_kind_it_is(world: World) -> None:
+    """With PutObject alone: the list and the tags are of an object that is the writer's own."""
+    bucket = world.bucket(ObjectOwnership="ObjectWriter")
+    to_owner = f"id={OWNER_ID}"
+    condition = {"StringEquals": {"s3:x-amz-grant-full-control": to_owner}}
+    world.share(bucket, allow("s3:PutObject", bucket, Condition=condition))
+    world.alt.put_object(Bucket=bucket, Key="given", Body=b"x", GrantFullControl=to_owner, Tagging="a=b")
+    grants = world.root.get_object_acl(Bucket=bucket, Key="given")["Grants"]
+    assert [(grant["Grantee"]["ID"], grant["Permission"]) for grant in grants] == [(OWNER_ID, "FULL_CONTROL")]
+    may = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "*"}
+    _, user = world.user({"Statement": may}, account=ALT_ID)
+    assert refused(user.put_object, Bucket=bucket, Key="u", Body=b"x", GrantFullControl=to_owner) == DENIED
+    world.share(
+        bucket, allow("s3:PutObject", bucket), {**allow("s3:PutObjectAcl", bucket, path="/given"), "Effect": "Deny"}
+    )
+    assert refused(world.alt.put_object, Bucket=bucket, Key="given", Body=b"x", ACL="private") == DENIED
+
+    dropped = world.bucket(ObjectOwnership="ObjectWriter", ACL="public-read-write")
+    tags = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
+    fields = [("key", "k"), ("acl", "public-read"), ("tagging", tags)]
+    assert Browser(world.server.endpoint).post(dropped, fields, b"bar").status == 204
+    assert world.root.get_object(Bucket=dropped, Key="k")["Body"].read() == b"bar"
+    assert world.root.get_object_tagging(Bucket=dropped, Key="k")["TagSet"] == [{"Key": "a", "Value": "b"}]
+
+
+def test_whoever_begins_an_upload_may_look_at_it_and_give_it_up(world: World) -> None:
+    bucket = world.bucket(ObjectOwnership="ObjectWriter", ACL="public-read-write")
+    theirs = {"Bucket": bucket, "Key": "k"}
+    theirs["UploadId"] = world.alt.create_multipart_upload(**theirs)["UploadId"]
+    mine = {
+        "Bucket": bucket,
+        "Key": "k",
+        "UploadId": world.root.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"],
+    }
+    assert world.alt.list_parts(**theirs)["Owner"]["ID"] == ALT_ID
+    for ask in (world.alt.list_parts, world.alt.abort_multipart_upload):
+        assert refused(ask, **mine) == DENIED
+        assert refused(ask, **{**theirs, "UploadId": "none"}) == DENIED
+    for ask in (world.nobody.list_parts, world.nobody.abort_multipart_upload):
+        assert refused(ask, **theirs) == DENIED
+    world.alt.abort_multipart_upload(**theirs)
+    assert [upload["UploadId"] for upload in world.root.list_multipart_uploads(Bucket=bucket)["Uploads"]] == [
+        mine["UploadId"]
+    ]
 
 
 def test_a_list_that_names_nobody_is_refused(world: World) -> None:

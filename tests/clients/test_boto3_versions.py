@@ -100,9 +100,15 @@ def test_the_null_version_is_replaced_while_versioning_is_suspended(s3: Any, buc
     assert listed(s3, bucket) == [("k", named, True), ("k", "null", False)]
     assert s3.get_object(Bucket=bucket, Key="k", VersionId="null")["Body"].read() == b"before"
     versioning(s3, bucket, "Suspended")
-    assert s3.put_object(Bucket=bucket, Key="k", Body=b"after")["VersionId"] == "null"
+    source = {"Bucket": bucket, "Key": "k"}
+    assert "VersionId" not in s3.copy_object(Bucket=bucket, Key="k", CopySource=source, MetadataDirective="REPLACE")
+    where = {"Bucket": bucket, "Key": "k", "UploadId": s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]}
+    parts = [{"PartNumber": 1, "ETag": s3.upload_part(**where, PartNumber=1, Body=b"part")["ETag"]}]
+    assert "VersionId" not in s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
+    assert "VersionId" not in s3.put_object(Bucket=bucket, Key="k", Body=b"after")
     assert listed(s3, bucket) == [("k", "null", True), ("k", named, False)]
     assert s3.get_object(Bucket=bucket, Key="k", VersionId="null")["Body"].read() == b"after"
+    assert s3.head_object(Bucket=bucket, Key="k")["VersionId"] == "null"
     gone = s3.delete_object(Bucket=bucket, Key="k")
     assert (gone["DeleteMarker"], gone["VersionId"]) == (True, "null")
     assert listed(s3, bucket) == [("k", named, False), ("k", "null", True)]

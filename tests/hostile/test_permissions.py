@@ -11,10 +11,13 @@ from typing import Any, Final
 
 from holdfast import s3
 from holdfast.access.actions import NEEDS as TABLE
+from holdfast.clock import SystemClock
 from holdfast.events import RequestEnded, Teller
 from holdfast.grids.memory import MemoryGrid
-from holdfast.model import Facts, to_json
+from holdfast.index.sqlite import SqliteIndex
+from holdfast.model import Facts, pack, to_json
 from holdfast.s3.identities import OWNER_ID, AccessKey, Account, Kind, Member, context_of
+from holdfast.s3.sharing import BucketPolicy
 from holdfast.sealing.master import KEY_BYTES, MasterKey
 from holdfast.serve.gateway import Gateway
 from holdfast.testing.rawhttp import StillClock, run, serving
@@ -263,5 +266,27 @@ def test_whoever_may_not_list_does_not_learn_what_is_not_there(tmp_path: Path) -
         assert await court.answer(by_header(ask, ALICE)) == (403, "AccessDenied")
         await court.allow({"s3:GetObject": "*", "s3:ListBucket": B})
         assert await court.answer(by_header(ask, ALICE)) == (404, "NoSuchKey")
+
+    held(tmp_path, body)
+
+
+def test_what_another_process_denies_is_denied_at_once_whatever_was_remembered(tmp_path: Path) -> None:
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": f"{B}/*"}
+    policy = BucketPolicy(to_json({"Version": "2012-10-17", "Statement": [deny]}).decode())
+
+    async def body(court: Court) -> None:
+        other = SqliteIndex(tmp_path / "index.db", clock=SystemClock(), teller=Teller(), node="another")
+        await other.open()
+        for method in ("GET", "HEAD"):
+            for key, found in ((KEY, 200), ("nothing", 404)):
+                ask = by_header(Ask(method, f"/{BUCKET}/{key}"))
+                assert (await court.answer(ask))[0] == found
+                assert court.told[-1].reason == "account owner"
+                await other.configure(BUCKET, "policy", pack(policy))
+                assert await court.answer(ask) == (403, "AccessDenied")
+                assert court.told[-1].decision == "deny"
+                await other.configure(BUCKET, "policy", None)
+                assert (await court.answer(ask))[0] == found
+        await other.close()
 
     held(tmp_path, body)

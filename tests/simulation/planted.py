@@ -409,7 +409,7 @@ def _wrong_copy_not_owed(act: Act) -> Iterator[None]:
 # --- reads ---
 
 
-@_mutant("Every block is checked before it is sent.", BYTES, "lies-11")
+@_mutant("Every block is checked before it is sent.", BYTES, "lies-87")
 def _blocks_not_verified(act: Act) -> Iterator[None]:
     with _instead(searching, "crc32c", _never_wrong(act)):
         yield

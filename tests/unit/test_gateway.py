@@ -11,8 +11,8 @@ import pytest
 from holdfast.crew import CrewFull
 from holdfast.errors import QuorumMissed, Refused, S3Error, Unavailable
 from holdfast.errors import Reason as Why
-from holdfast.serve.gateway import METHODS
 from holdfast.serve.http import Bounds
+from holdfast.serve.methods import METHODS
 from holdfast.signing import (
     presign,
 )

@@ -34,6 +34,8 @@ class Need(Value, frozen=True):
     """Only when one of these headers is there."""
     told: str = ""
     """And only when they say this."""
+    written: bool = False
+    """On the object that the request writes, which is its writer's where lists are on, and not on what it replaces."""
 
 
 def _bucket(*actions: str) -> tuple[Need, ...]:
@@ -47,13 +49,13 @@ def _object(action: str, versioned: str = "") -> Need:
 _READ = _object("GetObject", "GetObjectVersion")
 _SOURCE = Need("s3:GetObject", "source", "s3:GetObjectVersion")
 READ_TAGS = Need("s3:GetObjectTagging", "source", "s3:GetObjectVersionTagging")
-WRITE_TAGS = Need("s3:PutObjectTagging")
+WRITE_TAGS = Need("s3:PutObjectTagging", written=True)
 """What a copy needs beside, when its source has tags that go with it. Amazon S3 API Reference, CopyObject, "Permissions"."""
 _BYPASS = Need("s3:BypassGovernanceRetention", given=frozenset({"x-amz-bypass-governance-retention"}), told="true")
 _WRITE = (
     _object("PutObject"),
-    Need("s3:PutObjectAcl", given=ACL_HEADERS),
-    Need("s3:PutObjectTagging", given=frozenset({"x-amz-tagging"})),
+    Need("s3:PutObjectAcl", given=ACL_HEADERS, written=True),
+    Need("s3:PutObjectTagging", given=frozenset({"x-amz-tagging"}), written=True),
     Need("s3:PutObjectRetention", given=_LOCK_HEADERS),
     Need("s3:PutObjectLegalHold", given=frozenset({"x-amz-object-lock-legal-hold"})),
 )

@@ -13,7 +13,7 @@ from holdfast.access.acl import ON_OBJECT
 from holdfast.access.actions import NEEDS, READ_TAGS, WRITE_TAGS, Need
 from holdfast.access.decide import Decision, Denied, Shared, decide
 from holdfast.access.patterns import Context
-from holdfast.access.places import Sharing, asks_for_object, shared, sharing_of
+from holdfast.access.places import OF_UPLOAD, Sharing, asks_for_object, of_writer, shared, sharing_of
 from holdfast.access.principal import ANYBODY, Principal, principal_of
 from holdfast.access.question import Question, context_of, with_tags
 from holdfast.access.rules import amended, check_owner_header, filled
@@ -183,7 +183,7 @@ class Guard:
             else:
                 version = question.query.get("versionId", "")
                 decision = await self._decide(judged, sharing, need, question.key, version)
-                if not decision.allowed and not sharing.enforced and need.action in ON_OBJECT and not need.given:
+                if not (decision.allowed or sharing.enforced or need.written) and need.action in ON_OBJECT:
                     await self._check_absent(judged, sharing, question.key, version)
                 self._settle(judged, decision)
 
@@ -220,17 +220,30 @@ class Guard:
         marks = UNMARKED
         if need.on != "bucket":
             resource = f"{resource}/{key}"
-            if asks_for_object(sharing, who, action):
+            if action in OF_UPLOAD and not sharing.enforced:
+                marks = await self._marks_of_upload(sharing.bucket.name, key, judged.question.query.get("uploadId", ""))
+            elif asks_for_object(sharing, who, action):
                 marks = await self._marks(sharing.bucket.name, key, version_id)
                 if marks.tags:
                     context = with_tags(dict(context), marks.tags)
-        return decide(who, action, resource, context, shared(sharing, who, action, marks))
+        written = need.written and not sharing.enforced
+        says = of_writer(sharing, who) if written else shared(sharing, who, action, marks)
+        return decide(who, action, resource, context, says)
 
     async def _marks(self, bucket: str, key: str, version_id: str) -> Marks:
         """Those of the version that is meant; none when it is not there."""
         index = self.index
         version = await (index.version(bucket, key, version_id) if version_id else index.get(bucket, key))
         return UNMARKED if version is None else version.marks
+
+    async def _marks_of_upload(self, bucket: str, key: str, upload_id: str) -> Marks:
+        """Those of the upload that is meant; none when it is not there."""
+        try:
+            return (await self.index.upload(bucket, key, upload_id)).marks
+        except S3Error as error:
+            if error.code != "NoSuchUpload":
+                raise
+            return UNMARKED
 
     async def _permitted(self, judged: Judged, sharing: Sharing, ask: DeleteObjects) -> DeleteObjects:
         """Those of many deletions that are allowed; the others are remembered as refused, each for itself."""

@@ -19,16 +19,10 @@ from holdfast.s3.sharing import ENFORCED, BucketPolicy, PublicAccessBlock, owner
 
 SHARING: Final = frozenset({"policy", "acl", "ownershipControls", "publicAccessBlock"})
 """The settings that this is made of."""
-_OF_CONTENT: Final = frozenset(
-    {
-        *ON_OBJECT,
-        "s3:GetObjectTagging",
-        "s3:GetObjectVersionTagging",
-        "s3:GetObjectAttributes",
-        "s3:GetObjectVersionAttributes",
-    }
-)
-"""What is up to the object's owner; all else is up to the bucket's."""
+_OF_CONTENT: Final = frozenset({*ON_OBJECT, "s3:GetObjectAttributes", "s3:GetObjectVersionAttributes"})
+"""What is up to the object's owner; all else is up to the bucket's, tags among it."""
+OF_UPLOAD: Final = frozenset({"s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"})
+"""What is up to whoever began an upload, too."""
 _OPEN: Final = PublicAccessBlock()
 
 
@@ -68,8 +62,14 @@ def asks_for_object(sharing: Sharing, who: Principal, action: str) -> bool:
     )
 
 
+def of_writer(sharing: Sharing, who: Principal) -> Shared:
+    """What an object says that `who` may write, and is about to, where lists are on: that it is theirs."""
+    owner, told = who.writer, "whoever writes an object owns it"
+    return Shared(owner, sharing.policy, told, foreign=owner != sharing.bucket.owner)
+
+
 def shared(sharing: Sharing, who: Principal, action: str, marks: Marks = UNMARKED) -> Shared:
-    """What the resource of an action says; `marks` are those of the object, when it is there and counts."""
+    """What the resource of an action says; `marks` are those of the object, or of the upload, when it is there and counts."""
     bucket, canonical = sharing.bucket, who.asker.canonical
     owner = bucket.owner
     policy = sharing.policy
@@ -86,4 +86,6 @@ def shared(sharing: Sharing, who: Principal, action: str, marks: Marks = UNMARKE
     granted = bool(permission) and lists.grants(acl, permission, canonical, public=public)
     everybody = granted and public and lists.grants(acl, permission, canonical, own=False)
     told = f"the access control list grants {permission}" if granted else ""
+    if action in OF_UPLOAD and canonical and marks.owner == canonical:
+        told = "the upload is theirs"
     return Shared(owner, policy, told, everybody, restricted, foreign=owner != bucket.owner)

@@ -272,6 +272,11 @@ class Index(Notices, Protocol):
         """With its settings. Cheap enough for every request. Raises NoSuchBucket."""
         ...
 
+    def remembered(self, name: str) -> Bucket | None:
+        """A bucket as this process read it last; None when it remembers none. After `get`, which notices every change, it is the very
+        bucket that `get` found, or another value."""
+        ...
+
     async def configure(self, bucket: str, name: str, value: bytes | None, *, notices: Sequence[Notice] = ()) -> None:
         """Set one of a bucket's settings, or take it away with None; the notices are recorded with it. Raises NoSuchBucket."""
         ...

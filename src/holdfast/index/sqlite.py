@@ -54,7 +54,10 @@ from holdfast.s3 import DeleteAsk, Page, Upload, UploadsPage
 from holdfast.s3.notification import Notice
 from holdfast.s3.versioning import VersionsPage
 
-_GET = f"SELECT {objects.VERSION_COLUMNS}, {objects.INLINE_COLUMN} FROM object WHERE bucket = ? AND key = ?"
+_GET = (
+    f"SELECT {objects.VERSION_COLUMNS}, {objects.INLINE_COLUMN}, (SELECT settings FROM total)"
+    " FROM object WHERE bucket = ? AND key = ?"
+)
 
 
 class _Reading:
@@ -138,10 +141,7 @@ class SqliteIndex:
 
     async def bucket(self, name: str) -> Bucket:
         with _READING:
-            changes = self._point("SELECT settings FROM total").get
-            if changes != self._settings:
-                self._buckets.clear()
-                self._settings = changes
+            self._note_settings(self._point("SELECT settings FROM total").get)
             found = self._buckets.get(name)
             if found is None:
                 found = buckets.read(self._reader, name)
@@ -149,6 +149,15 @@ class SqliteIndex:
                     self._buckets.clear()
                 self._buckets[name] = found
             return found
+
+    def _note_settings(self, changes: int) -> None:
+        """So many changes of settings there are now: what was read before another one is forgotten."""
+        if changes != self._settings:
+            self._buckets.clear()
+            self._settings = changes
+
+    def remembered(self, name: str) -> Bucket | None:
+        return self._buckets.get(name)
 
     async def configure(self, bucket: str, name: str, value: bytes | None, *, notices: Sequence[Notice] = ()) -> None:
         await self._committer.submit(buckets.configure, bucket, name, value, notices)
@@ -173,9 +182,10 @@ class SqliteIndex:
                 number = self._numbers[bucket] = buckets.number(self._reader, bucket)
             row = self._point(_GET, (number, key.encode())).get
             if row is None:
-                buckets.number(self._reader, bucket)
+                await self.bucket(bucket)
                 return None
-            return objects.version_of(row, row[-1], self._grids)
+            self._note_settings(row[-1])
+            return objects.version_of(row, row[-2], self._grids)
 
     async def layout(self, seq: int) -> Layout | None:
         with _READING:

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import errno
 import traceback
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from holdfast import s3
@@ -23,18 +23,16 @@ from holdfast.events import RequestEnded, Teller
 from holdfast.index.interface import CommitUnknown
 from holdfast.limits import PATIENCE_S, XML_BYTES
 from holdfast.model import replace
-from holdfast.s3.acl import GetAcl, PutAcl
 from holdfast.s3.cors import Preflight
-from holdfast.s3.locks import GetLegalHold, GetRetention, PutLegalHold, PutRetention
 from holdfast.s3.notices import CALLER
-from holdfast.s3.settings import DeleteSetting, GetSetting, PutSetting, value_of
-from holdfast.s3.sharing import ENFORCED, GetPolicyStatus
-from holdfast.s3.tagging import DeleteObjectTagging, GetObjectTagging, PutObjectTagging
+from holdfast.s3.settings import GetSetting, value_of
+from holdfast.s3.sharing import ENFORCED
 from holdfast.s3.website import Website
 from holdfast.serve.bodies import body_of, close, read_whole
 from holdfast.serve.exchange import ClientGone, Exchange
 from holdfast.serve.forms import read_form
 from holdfast.serve.judging import Judge, settled
+from holdfast.serve.methods import METHODS
 from holdfast.serve.tokens import answer, is_for_tokens
 from holdfast.serve.website import Shown, visit
 from holdfast.wire.browser.cors import actual, sharing_headers
@@ -52,45 +50,9 @@ from holdfast.xml import DECLARATION
 
 Method = Callable[..., Coroutine[Any, Any, Any]]
 
-METHODS: Final[Mapping[type, str]] = {
-    s3.ListBuckets: "list_buckets",
-    s3.CreateBucket: "create_bucket",
-    s3.HeadBucket: "head_bucket",
-    s3.DeleteBucket: "delete_bucket",
-    s3.GetBucketLocation: "get_bucket_location",
-    GetSetting: "get_setting",
-    PutSetting: "put_setting",
-    DeleteSetting: "delete_setting",
-    GetRetention: "get_retention",
-    PutRetention: "put_retention",
-    GetLegalHold: "get_legal_hold",
-    PutLegalHold: "put_legal_hold",
-    GetAcl: "get_acl",
-    PutAcl: "put_acl",
-    GetPolicyStatus: "get_policy_status",
-    Preflight: "preflight",
-    GetObjectTagging: "get_object_tagging",
-    PutObjectTagging: "put_object_tagging",
-    DeleteObjectTagging: "delete_object_tagging",
-    s3.PutObject: "put_object",
-    s3.GetObject: "get_object",
-    s3.DeleteObject: "delete_object",
-    s3.DeleteObjects: "delete_objects",
-    s3.CopyObject: "copy_object",
-    s3.GetObjectAttributes: "get_object_attributes",
-    s3.ListObjects: "list_objects",
-    s3.ListVersions: "list_versions",
-    s3.CreateMultipartUpload: "create_multipart_upload",
-    s3.UploadPart: "upload_part",
-    s3.UploadPartCopy: "upload_part_copy",
-    s3.CompleteMultipartUpload: "complete_multipart_upload",
-    s3.AbortMultipartUpload: "abort_multipart_upload",
-    s3.ListParts: "list_parts",
-    s3.ListMultipartUploads: "list_multipart_uploads",
-}
-"""Which method of the store runs a request."""
 
 _CLIENT_LEFT: Final = 499
+_READS: Final = frozenset({"GetObject", "HeadObject"})
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -199,7 +161,7 @@ class Gateway:
         call.request = request = parse_request(
             exchange.method, exchange.target, exchange.headers, domain=self._domain, website=self._website_domain
         )
-        if is_for_tokens(request) and not request.website:
+        if request.method == "POST" and is_for_tokens(request) and not request.website:
             self._send(exchange, call, await answer(self._guard, exchange, request, call, now_ms=self._clock.now_ms()))
             return
         if "origin" in request.headers:
@@ -329,6 +291,10 @@ class Gateway:
         self, exchange: Exchange, call: _Call, request: Request, operation: Operation, signed: Signed
     ) -> tuple[Any, Any]:
         """The result of the operation and the request that it answers."""
+        if operation.name in _READS:
+            read = await self._read(call, request, operation, signed)
+            if read is not None:
+                return read
         ask, judged = await self._allowed(exchange, call, request, operation, signed)
         if judged is None:
             return await self._do(exchange, request, operation, signed, ask, None)
@@ -338,6 +304,29 @@ class Gateway:
             raise self._guard.disguise(judged, trouble) from trouble
         call.decision, call.reason = "deny" if judged.denied else "allow", judged.reason
         return settled(judged, result), ask
+
+    async def _read(
+        self, call: _Call, request: Request, operation: Operation, signed: Signed
+    ) -> tuple[s3.ObjectGot, s3.GetObject] | None:
+        """A read by the owner of a bucket that is shared with nobody, so far as is remembered; None when it is not, or was not any more
+        when the object was looked up: then nothing of it is said."""
+        who = self._guard.principal(signed.access_key, signed.token)
+        home = self._judge.home(request, operation, who)
+        if home is None or operation.parse is None:
+            return None
+        ask = operation.parse(request)
+        call.principal, call.decision, call.reason = who.text, "allow", "account owner"
+        remembered = self._guard.index.remembered
+        try:
+            got = await self._methods[s3.GetObject](ask)
+        except S3Error:
+            if remembered(request.bucket) is not home:
+                return None
+            raise
+        if remembered(request.bucket) is not home:
+            await close(got.stream)
+            return None
+        return got, ask
 
     async def _allowed(
         self, exchange: Exchange, call: _Call, request: Request, operation: Operation, signed: Signed

@@ -13,11 +13,11 @@ from holdfast.access.places import SHARING
 from holdfast.access.principal import Principal
 from holdfast.access.question import Question
 from holdfast.clock import Clock
-from holdfast.model import replace
+from holdfast.model import Bucket, replace
 from holdfast.s3.sharing import ENFORCED
 from holdfast.serve.exchange import Exchange
 from holdfast.wire.operations import Operation
-from holdfast.wire.parse import headers_of
+from holdfast.wire.parse import OF_SIGNATURE, headers_of
 from holdfast.wire.request import Request
 from holdfast.wire.sigv4 import Signed
 
@@ -64,28 +64,38 @@ class Judge:
         self._secure = secure
         self._clock = clock
 
-    async def judge(
-        self, exchange: Exchange, request: Request, operation: Operation, signed: Signed, who: Principal, ask: Any
-    ) -> Judged | None:
-        """What is allowed, or None: the owner of a bucket that is shared with nobody does as they like in it. Raises S3Error."""
-        guard, query = self.guard, request.query
-        if (
+    def home(self, request: Request, operation: Operation, who: Principal) -> Bucket | None:
+        """The bucket as it is remembered, when that says that who asks may do anything there: nothing else needs to be judged while it
+        is still so."""
+        if not self._plain(request, operation, who):
+            return None
+        bucket = self.guard.index.remembered(request.bucket)
+        return bucket if bucket is not None and _is_home(bucket, who) else None
+
+    def _plain(self, request: Request, operation: Operation, who: Principal) -> bool:
+        query = request.query
+        return (
             who.asker.owner
             and not who.session
             and operation.name not in _ALWAYS
             and _TELLING.isdisjoint(request.headers)
-            and "X-Amz-Signature" not in query
-        ):
-            bucket = await guard.index.bucket(request.bucket)
-            if bucket.owner == who.asker.canonical and SHARING.isdisjoint(bucket.settings):
-                return None
+            and ("X-Amz-Signature" not in query or OF_SIGNATURE.issuperset(query))
+        )
+
+    async def judge(
+        self, exchange: Exchange, request: Request, operation: Operation, signed: Signed, who: Principal, ask: Any
+    ) -> Judged | None:
+        """What is allowed, or None: the owner of a bucket that is shared with nobody does as they like in it. Raises S3Error."""
+        guard = self.guard
+        if self._plain(request, operation, who) and _is_home(await guard.index.bucket(request.bucket), who):
+            return None
         question = Question(
             operation.name,
             ask,
             request.bucket,
             request.key,
             headers=headers_of(request),
-            query=query,
+            query=request.query,
             client=exchange.client,
             tls=(exchange.tls[0].removeprefix("TLSv") or "1.2") if self._secure else "",
             presigned=signed.presigned,
@@ -95,6 +105,11 @@ class Judge:
             ownership=self._ownership,
         )
         return await guard.check(who, question)
+
+
+def _is_home(bucket: Bucket, who: Principal) -> bool:
+    """Whether it is the asker's own and shared with nobody."""
+    return bucket.owner == who.asker.canonical and SHARING.isdisjoint(bucket.settings)
 
 
 def settled(judged: Judged, result: Any) -> Any:

@@ -18,8 +18,9 @@ from holdfast.limits import PATIENCE_S
 from holdfast.model import Bucket, Checksum, Facts, Span, Version
 from holdfast.s3.identities import OWNER_ID, ROOT, Account, Identity, Kind
 from holdfast.sealing.master import KEY_BYTES, MasterKey
-from holdfast.serve.gateway import METHODS, Gateway
+from holdfast.serve.gateway import Gateway
 from holdfast.serve.http import Bounds, S3Server
+from holdfast.serve.methods import METHODS
 from holdfast.signing import (
     amz_date,
     chunk_signature,
@@ -127,8 +128,14 @@ class TinyIndex:
 
     identities = NoIdentities()
 
+    def __init__(self) -> None:
+        self._found: dict[str, Bucket] = {}
+
     async def bucket(self, name: str) -> Bucket:
-        return Bucket(name, NOW_MS, "", OWNER_ID)
+        return self.remembered(name)
+
+    def remembered(self, name: str) -> Bucket:
+        return self._found.setdefault(name, Bucket(name, NOW_MS, "", OWNER_ID))
 
 
 def guard_of(index: Any, clock: Clock | None = None) -> Guard:

@@ -54,7 +54,7 @@ _REFUSED_PREFIXES = (
 )
 _REFUSED = frozenset({"x-amz-write-offset-bytes"})
 """Headers that ask for what is not implemented, unless they are empty."""
-_OF_SIGNATURE = frozenset(
+OF_SIGNATURE = frozenset(
     {
         "X-Amz-Algorithm",
         "X-Amz-Credential",
@@ -77,7 +77,7 @@ def headers_of(request: Request) -> Mapping[str, str]:
     that of an empty one.
     """
     query = request.query
-    if "X-Amz-Signature" not in query or _OF_SIGNATURE.issuperset(query):
+    if "X-Amz-Signature" not in query or OF_SIGNATURE.issuperset(query):
         return request.headers
     hoisted: dict[str, str] = {}
     for name, value in query.items():

@@ -91,7 +91,7 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
         headers.append(("x-amz-storage-class", facts.storage_class))
     if facts.seal is not None:
         headers += sealed_headers(sealed(facts.seal, ask.customer), context=False)
-    if version.version_id != NULL or ask.version_id:
+    if version.version_id != NULL or ask.version_id or got.versioned:
         headers.append((_VERSION_ID, version.version_id))
     if version.marks is not UNMARKED:
         headers += _mark_headers(version.marks)
@@ -204,22 +204,23 @@ def _setting_put(result: SettingPut) -> Reply:
     return Reply(DOCUMENTS[result.name].put_status, [])
 
 
-def _version_header(version_id: str) -> Headers:
-    """The version that was meant; the one of a bucket without versions has no name to tell."""
-    return [] if version_id == "null" else [("x-amz-version-id", version_id)]
+def version_header(version_id: str) -> Headers:
+    """The version that was meant or written. The null version has no name to tell: neither in a bucket without versions, nor where
+    versioning is suspended (S3 API Reference, PutObject, the sample responses)."""
+    return [] if version_id in ("", NULL) else [(_VERSION_ID, version_id)]
 
 
 def _object_tags(result: ObjectTags) -> Reply:
-    headers = [XML_TYPE, *_version_header(result.version_id)]
-    return Reply(200, headers, document("Tagging", write_tags(result.tags)))
+    headers = [XML_TYPE, *version_header(result.version_id)]
+    return Reply(200, headers, document("Tagging", write_tags(dict(sorted(result.tags.items())))))
 
 
 def _tags_put(result: TagsPut) -> Reply:
-    return Reply(200, _version_header(result.version_id))
+    return Reply(200, version_header(result.version_id))
 
 
 def _tags_deleted(result: TagsDeleted) -> Reply:
-    return Reply(204, _version_header(result.version_id))
+    return Reply(204, version_header(result.version_id))
 
 
 def _acl_put(result: AclPut) -> Reply:
@@ -236,9 +237,7 @@ def _bucket_head(result: s3.BucketHead) -> Reply:
 
 def _object_put(result: s3.ObjectPut) -> Reply:
     headers = [("ETag", f'"{result.etag}"'), *checksum_headers(result.checksum)]
-    headers += _expiry(result.expiry) + sealed_headers(result.sealed)
-    if result.version_id:
-        headers.append((_VERSION_ID, result.version_id))
+    headers += _expiry(result.expiry) + sealed_headers(result.sealed) + version_header(result.version_id)
     return Reply(200, headers)
 
 
@@ -253,8 +252,7 @@ def _object_deleted(result: s3.ObjectDeleted) -> Reply:
 
 def _object_copied(result: s3.ObjectCopied) -> Reply:
     headers: Headers = [XML_TYPE, *_expiry(result.expiry), *sealed_headers(result.sealed)]
-    if result.version_id:
-        headers.append((_VERSION_ID, result.version_id))
+    headers += version_header(result.version_id)
     if result.source_version_id:
         headers.append(("x-amz-copy-source-version-id", result.source_version_id))
     return Reply(200, headers, document("CopyObjectResult", render_xml.object_copied(result)))
@@ -281,8 +279,7 @@ def _upload_completed(request: Request, result: s3.UploadCompleted, secure: bool
     url = f"{scheme}://{request.headers.get('host', '')}{request.raw_path.decode('latin-1')}"
     content = render_xml.upload_completed(result, url)
     headers: Headers = [XML_TYPE, *_expiry(result.expiry), *sealed_headers(result.sealed, context=False)]
-    if result.version_id:
-        headers.append((_VERSION_ID, result.version_id))
+    headers += version_header(result.version_id)
     return Reply(200, headers, document("CompleteMultipartUploadResult", content))
 
 
@@ -326,9 +323,7 @@ _RENDERERS: Mapping[type, Callable[[Any], Reply]] = {
     s3.ObjectsListed: _objects_listed,
     s3.UploadCreated: _upload_created,
     s3.PartUploaded: _part_uploaded,
-    s3.PartCopied: _xml("CopyPartResult", render_xml.part_copied),
     s3.PartsListed: _parts_listed,
     s3.PartCopied: _part_copied,
-    s3.PartsListed: _xml("ListPartsResult", render_xml.parts_listed),
     s3.UploadsListed: _xml("ListMultipartUploadsResult", render_xml.uploads_listed),
 }

@@ -14,7 +14,7 @@ from holdfast.signing import encode_path
 from holdfast.wire.documents.tagging import read_object
 from holdfast.wire.parse import invalid
 from holdfast.wire.parse_sealing import sealed_headers
-from holdfast.wire.render import XML_TYPE, Headers, Reply, checksum_headers
+from holdfast.wire.render import XML_TYPE, Reply, checksum_headers, version_header
 from holdfast.wire.request import Request
 from holdfast.xml import document, element, legible, parse_xml
 
@@ -87,7 +87,7 @@ def _is_url(text: str) -> bool:
 
 def posted(wish: Wish, put: ObjectPut, key: str, request: Request, *, secure: bool) -> Reply:
     """The reply. `secure` says that the client came by TLS."""
-    version: Headers = [("x-amz-version-id", put.version_id)] if put.version_id else []
+    version = version_header(put.version_id)
     etag, bucket = f'"{put.etag}"', request.bucket
     place = "" if request.virtual_host else f"/{bucket}"
     scheme = "https" if secure else "http"
