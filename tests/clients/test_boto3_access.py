@@ -320,6 +320,43 @@ def test_a_copy_needs_both_its_ends(world: World) -> None:
     user.copy_object(**terms)
 
 
+def test_tags_that_go_with_a_copy_need_the_permissions_of_tags(world: World) -> None:
+    """Whoever may write objects and not tags must not bring tags along from a bucket of their own: policies open by tags."""
+    source, target = world.bucket(), world.bucket()
+    world.root.put_object(Bucket=source, Key="k", Body=b"x", Tagging="open=yes")
+    name, user = world.user()
+    terms = {"Bucket": target, "Key": "k", "CopySource": {"Bucket": source, "Key": "k"}}
+    write = {"Effect": "Allow", "Action": ["s3:PutObject", "s3:GetObject"], "Resource": "*"}
+    for more in ([], ["s3:PutObjectTagging"], ["s3:GetObjectTagging"]):
+        tags = {"Effect": "Allow", "Action": more, "Resource": "*"}
+        world.run(
+            "policy", "attach", "test", world.file({"Statement": [write, tags] if more else write}), "--user", name
+        )
+        assert refused(user.copy_object, **terms) == DENIED
+    user.copy_object(**terms, TaggingDirective="REPLACE")
+    both = {**write, "Action": [*write["Action"], "s3:PutObjectTagging", "s3:GetObjectTagging"]}
+    world.run("policy", "attach", "test", world.file({"Statement": both}), "--user", name)
+    user.copy_object(**terms)
+    assert user.get_object_tagging(Bucket=target, Key="k")["TagSet"] == [{"Key": "open", "Value": "yes"}]
+
+
+def test_the_tags_of_an_upload_form_need_the_permission_of_tags(world: World) -> None:
+    bucket, browser = world.bucket(), Browser(world.server.endpoint)
+    text = "<Tagging><TagSet><Tag><Key>open</Key><Value>a=b + c</Value></Tag></TagSet></Tagging>"
+    name, user = world.user({"Statement": {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "*"}})
+
+    def send() -> tuple[int, str]:
+        made = user.generate_presigned_post(bucket, "k", Fields={"tagging": text}, Conditions=[{"tagging": text}])
+        seen = browser.post(bucket, list(made["fields"].items()), b"x")
+        return seen.status, seen.code
+
+    assert send() == (403, "AccessDenied")
+    both = {"Effect": "Allow", "Action": ["s3:PutObject", "s3:PutObjectTagging"], "Resource": "*"}
+    world.run("policy", "attach", "test", world.file({"Statement": both}), "--user", name)
+    assert send() == (204, "")
+    assert world.root.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == [{"Key": "open", "Value": "a=b + c"}]
+
+
 def test_conditions_see_the_request(world: World) -> None:
     bucket = world.bucket()
     world.root.put_object(Bucket=bucket, Key="a/1", Body=b"x")
@@ -474,7 +511,7 @@ def test_lists_let_others_in_where_they_are_on(world: World) -> None:
     world.alt.put_object_acl(Bucket=bucket, Key="theirs", AccessControlPolicy={"Owner": got["Owner"], "Grants": grants})
     assert world.root.get_object(Bucket=bucket, Key="theirs")["Body"].read() == b"y"
     permissions = [grant["Permission"] for grant in world.alt.get_object_acl(Bucket=bucket, Key="theirs")["Grants"]]
-    assert permissions == ["FULL_CONTROL", "READ"]
+    assert permissions == ["READ", "FULL_CONTROL"]
 
     block = {"IgnorePublicAcls": True, "BlockPublicAcls": True}
     world.root.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=block)
@@ -485,6 +522,18 @@ def test_lists_let_others_in_where_they_are_on(world: World) -> None:
     world.root.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=rule)
     assert world.root.get_object(Bucket=bucket, Key="theirs")["Body"].read() == b"y"
     assert refused(world.alt.get_object, Bucket=bucket, Key="shared") == DENIED
+
+
+def test_a_stranger_may_replace_what_is_there_and_be_replaced(world: World) -> None:
+    bucket = world.bucket(ObjectOwnership="ObjectWriter", ACL="public-read-write")
+    kept = world.root.get_bucket_acl(Bucket=bucket)["Grants"]
+    assert [grant["Permission"] for grant in kept] == ["READ", "WRITE", "FULL_CONTROL"]
+    world.alt.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="bucket-owner-read")
+    assert world.root.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+    world.root.put_object(Bucket=bucket, Key="k", Body=b"y", ACL="public-read")
+    world.nobody.put_object(Bucket=bucket, Key="k", Body=b"z", ACL="public-read")
+    assert world.root.get_object(Bucket=bucket, Key="k")["Body"].read() == b"z"
+    assert refused(world.root.get_object_acl, Bucket=bucket, Key="k") == DENIED
 
 
 def test_whoever_writes_an_object_says_whose_and_of_what_kind_it_is(world: World) -> None:

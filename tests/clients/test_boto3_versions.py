@@ -108,6 +108,7 @@ def test_the_null_version_is_replaced_while_versioning_is_suspended(s3: Any, buc
     assert "VersionId" not in s3.put_object(Bucket=bucket, Key="k", Body=b"after")
     assert listed(s3, bucket) == [("k", "null", True), ("k", named, False)]
     assert s3.get_object(Bucket=bucket, Key="k", VersionId="null")["Body"].read() == b"after"
+    assert s3.head_object(Bucket=bucket, Key="k")["VersionId"] == "null"
     gone = s3.delete_object(Bucket=bucket, Key="k")
     assert (gone["DeleteMarker"], gone["VersionId"]) == (True, "null")
     assert listed(s3, bucket) == [("k", named, False), ("k", "null", True)]

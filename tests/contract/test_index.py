@@ -8,8 +8,10 @@ import pytest
 
 from holdfast.errors import S3Error
 from holdfast.index.interface import Deleted
-from holdfast.model import Bucket, MarkChange, Marks, Presence, Version, WriteCondition
+from holdfast.model import Bucket, MarkChange, Marks, Presence, Version, WriteCondition, pack
 from holdfast.s3 import DeleteAsk
+from holdfast.s3.locks import ObjectLock
+from holdfast.s3.versioning import Versioning
 from tests.contract.index_bench import BUCKET, ENGINES, Maker, Workbench, layout_of, part_of, upload_of
 
 ABSENT = WriteCondition(Presence.ABSENT)
@@ -88,6 +90,30 @@ def test_settings_of_a_bucket_are_seen_at_once_and_end_with_it(run: Run) -> None
         assert (await index.bucket(BUCKET)).settings == {}
         with refused("NoSuchBucket"):
             await index.configure("another", "cors", b"")
+
+    run(scenario)
+
+
+def test_a_bucket_is_never_left_with_locks_and_without_versions(run: Run) -> None:
+    """Two requests at once passed the store's rules, and a deletion in a bucket that keeps no versions asks no lock."""
+
+    async def scenario(bench: Workbench) -> None:
+        index, lock = bench.index, pack(ObjectLock())
+        with refused("InvalidBucketState"):
+            await index.configure(BUCKET, "object-lock", lock)
+        await index.configure(BUCKET, "versioning", pack(Versioning("Enabled")))
+        outcomes = await asyncio.gather(
+            index.configure(BUCKET, "object-lock", lock),
+            index.configure(BUCKET, "versioning", pack(Versioning("Suspended"))),
+            return_exceptions=True,
+        )
+        assert [getattr(outcome, "code", "") for outcome in outcomes] == ["", "InvalidBucketState"]
+        with refused("InvalidBucketState"):
+            await index.configure(BUCKET, "versioning", None)
+        await index.configure(BUCKET, "versioning", pack(Versioning("Enabled")))
+        settings = {"object-lock": lock, "versioning": pack(Versioning("Enabled"))}
+        await index.create_bucket(Bucket("locked-from-the-start", 1, "", settings=settings))
+        assert (await index.bucket("locked-from-the-start")).settings == settings
 
     run(scenario)
 

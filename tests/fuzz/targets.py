@@ -30,7 +30,7 @@ from holdfast.signing import (
     trailer_signature,
 )
 from holdfast.wire import conditions, parse
-from holdfast.wire.browser.form import form_key, put_request, with_tags
+from holdfast.wire.browser.form import form_key, put_request
 from holdfast.wire.browser.multipart import FormParser
 from holdfast.wire.browser.policy import check_form, read_policy
 from holdfast.wire.chunked import ChunkDecoder
@@ -74,7 +74,6 @@ def forms(data: bytes) -> None:
         assert 1 <= len(key.encode()) <= KEY_BYTES and "\0" not in key
         put = put_object(put_request(parse_request("POST", b"/bucket", []), fields, key))
         assert (put.bucket, put.key) == ("bucket", key)
-        with_tags(put, fields)
     with contextlib.suppress(S3Error):
         policy = read_policy(fields.get("policy", ""))
         assert policy.least_bytes >= 0 and 0 <= policy.most_bytes <= PUT_BYTES

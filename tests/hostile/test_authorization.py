@@ -401,7 +401,7 @@ WRONG: Final[dict[str, tuple[Callable[[Ask], Sent], str]]] = {
     "presigned, expired": (lambda ask: by_query(ask, Terms(at_ms=NOW_MS - MINUTE_MS - 1000)), DENIED),
     "presigned, in the future": (lambda ask: by_query(ask, Terms(at_ms=NOW_MS + 16 * MINUTE_MS)), DENIED),
     "presigned for more than a week": (lambda ask: by_query(ask, Terms(expires="604801")), PARAMETERS),
-    "presigned for no time": (lambda ask: by_query(ask, Terms(expires="0")), PARAMETERS),
+    "presigned for no time": (lambda ask: by_query(ask, Terms(expires="0")), DENIED),
     "presigned for less than no time": (lambda ask: by_query(ask, Terms(expires="-1")), PARAMETERS),
     "presigned for a word": (lambda ask: by_query(ask, Terms(expires="ever")), PARAMETERS),
     "presigned, longer than signed": (

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from holdfast.copies.paying import pay
 from holdfast.errors import S3Error
 from holdfast.events import CopySuspected
 from holdfast.grids.memory import MemoryGrid
-from holdfast.index.interface import Payment
+from holdfast.index.interface import Debt, Payment
 from holdfast.keepers.probe import Probe
 from holdfast.keepers.scrub import Scrub
-from holdfast.limits import BLOCK_BYTES, DEBT_RETRY_MAX_S
+from holdfast.limits import BLOCK_BYTES, DEBT_RETRY_MAX_S, LEASE_S
 from holdfast.model import Facts, Marks, Place, Retention
 from holdfast.s3 import (
     CopyObject,
@@ -72,6 +73,25 @@ class Stage:
     async def put(self, key: str, data: bytes, marks: Marks) -> str:
         return (await self.made.store.put_object(PutObject(BUCKET, key, Facts(), marks=marks), Bytes(data))).version_id
 
+    async def claimed(self, key: str) -> list[Debt]:
+        """What grids are owed of a key, taken by somebody who has not begun to pay it."""
+        now_ms = self.clock.now_ms()
+        found = [
+            await self.made.site.index.claim_key(
+                number, BUCKET, key, holder="slow", now_ms=now_ms, lease_until_ms=now_ms + int(LEASE_S * 1000)
+            )
+            for number in [seat.number for seat in self.made.site.seats.values()]
+        ]
+        return [debt for debt in found if debt is not None]
+
+    async def pay(self, debts: list[Debt]) -> None:
+        """Pay them at once, and tell the index."""
+        for outcome in await asyncio.gather(*(pay(self.made.site, debt) for debt in debts)):
+            if isinstance(outcome, Payment):
+                await self.made.site.index.settle([outcome])
+            else:
+                await self.made.site.index.postpone([outcome])
+
     async def held(self, grid: FaultGrid) -> set[str]:
         return {item.key for item in await grid.list(BUCKET)}
 
@@ -86,6 +106,62 @@ def staged(tmp_path: Path, scenario: Callable[[Stage], Awaitable[None]], *, ack:
             await scenario(Stage(made, a, b, clock))
 
     asyncio.run(main())
+
+
+def test_a_deletion_that_was_taken_back_since_it_was_claimed_deletes_no_copy(tmp_path: Path) -> None:
+    """Claimed with the version as its guest; then the marker was deleted, and the guest was at home: its last copies went."""
+
+    async def scenario(stage: Stage) -> None:
+        first = await stage.replicated("k", LARGE)
+        marker = await stage.delete("k")
+        debts = await stage.claimed("k")
+        assert len(debts) == 2 and all(debt.guest for debt in debts)
+        await stage.delete("k", marker)
+        await stage.pay(debts)
+        assert await stage.read("k", first) == LARGE
+        await stage.paid()
+        assert await stage.held(stage.a) == await stage.held(stage.b) == {"k"}
+
+    staged(tmp_path, scenario)
+
+
+def test_an_overwrite_that_was_deleted_since_it_was_claimed_replaces_no_copy(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        first = await stage.replicated("k", LARGE)
+        second = (await stage.made.put("k", b"second")).version_id
+        debts = await stage.claimed("k")
+        await stage.delete("k", second)
+        await stage.pay(debts)
+        assert await stage.read("k", first) == LARGE
+        await stage.paid()
+        assert await stage.held(stage.a) == await stage.held(stage.b) == {"k"}
+
+    staged(tmp_path, scenario)
+
+
+def test_a_deletion_that_is_taken_back_while_the_version_makes_way_deletes_no_copy(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        first = await stage.replicated("k", LARGE)
+        marker = await stage.delete("k")
+        debts = await stage.claimed("k")
+        for grid in (stage.a, stage.b):
+            grid.inject(Fault(Kind.HANG), "copy")
+        async with asyncio.TaskGroup() as group:
+            paying = group.create_task(stage.pay(debts))
+            async with asyncio.timeout(10):
+                while True:
+                    if stage.a.calls["copy"] and stage.b.calls["copy"]:
+                        break
+                    await asyncio.sleep(0)
+            await stage.delete("k", marker)
+            for grid in (stage.a, stage.b):
+                grid.heal()
+            await paying
+        assert await stage.read("k", first) == LARGE
+        await stage.paid()
+        assert await stage.held(stage.a) == await stage.held(stage.b) == {"k"}
+
+    staged(tmp_path, scenario)
 
 
 @pytest.mark.parametrize("data", [b"small", LARGE], ids=["small", "large"])

@@ -1,6 +1,8 @@
 """Policies as tables: what may be written, what a statement means, and who wins when several speak."""
 
 import json
+import random
+import re
 from typing import Any
 
 import pytest
@@ -30,6 +32,24 @@ def statement(**more: Any) -> dict[str, Any]:
 
 def policy(*statements: dict[str, Any], sort: Sort = Sort.BUCKET, version: str = "2012-10-17") -> Policy:
     return read_policy(json.dumps({"Version": version, "Statement": list(statements)}), sort, "photos")
+
+
+# --- patterns ---
+
+
+def test_patterns_mean_what_they_say() -> None:
+    draw = random.Random(5)
+    for _ in range(20_000):
+        pattern = "".join(draw.choice("ab?*") for _ in range(draw.randrange(9)))
+        text = "".join(draw.choice("ab\n") for _ in range(draw.randrange(12)))
+        plain = "".join({"*": ".*", "?": "."}.get(char, char) for char in pattern)
+        assert matches(pattern, text) is (re.fullmatch(plain, text, re.DOTALL) is not None), (pattern, text)
+
+
+def test_a_pattern_made_to_cost_much_does_not() -> None:
+    """Place by place this is 8 * 10^9 comparisons; a policy as large as may be, asked of a long header, stopped a worker for a second."""
+    assert not matches("*" + "a?" * 2000 + "b*", "a" * 2_000_000)
+    assert not matches("*" + "a?" * 2000 + "b", "a" * 2_000_000)
 
 
 # --- what may be written ---

@@ -193,6 +193,8 @@ def test_s3_bucket_names_are_allowed(name: str) -> None:
         ".ab",
         "ab.",
         "a..b",
+        "a.-b",
+        "a-.b",
         "a b",
         "a/b",
         "192.168.5.4",

@@ -526,6 +526,7 @@ def test_a_presigned_request_is_valid_until_it_expires() -> None:
     verify(presigned_request(expires_s=1), now_ms=NOW_MS + SECOND)
     error = refusal(presigned_request(expires_s=1), now_ms=NOW_MS + SECOND + 1)
     assert (error.code, error.status, error.message) == ("AccessDenied", 403, "Request has expired")
+    assert refusal(presigned_request(expires_s=0), now_ms=NOW_MS).message == "Request has expired"
     assert error.fields == {
         "X-Amz-Expires": "1",
         "Expires": "2013-05-24T00:00:01Z",
@@ -540,7 +541,7 @@ def test_a_presigned_request_from_the_future_is_not_valid_yet() -> None:
     assert refusal(presigned_request(at_ms=last_ms, expires_s=604_800)).fields["Expires"] == "9999-12-31T23:59:59Z"
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "604801", "1.5", "abc", "1e3", "٣", "9" * 5000, "+5", " 5"])
+@pytest.mark.parametrize("text", ["-1", "604801", "1.5", "abc", "1e3", "٣", "9" * 5000, "+5", " 5"])
 def test_an_expiry_out_of_bounds_is_refused(text: str) -> None:
     request = presigned_request(change=lambda query: query.replace("Expires=3600", "Expires=" + quote(text)))
     assert refusal(request).code == "AuthorizationQueryParametersError"

@@ -30,11 +30,11 @@ AccountOf = Callable[[str], Account | None]
 
 _FULL: Final = "FULL_CONTROL"
 _HEADERS: Final = {
-    "x-amz-grant-full-control": _FULL,
     "x-amz-grant-read": "READ",
     "x-amz-grant-write": "WRITE",
     "x-amz-grant-read-acp": "READ_ACP",
     "x-amz-grant-write-acp": "WRITE_ACP",
+    "x-amz-grant-full-control": _FULL,
 }
 _CANNED: Final[Mapping[str, tuple[Grant, ...]]] = {
     "private": (),
@@ -99,7 +99,8 @@ def _grants(text: str, permission: str, header: str) -> list[GrantAsk]:
 
 
 def resolve(wanted: AclAsk, *, owner: str, bucket_owner: str, account_of: AccountOf) -> Acl:
-    """The list that a client means, for something of `owner` (both are canonical ids).
+    """The list that a client means, for something of `owner` (both are canonical ids). Their order says nothing; what an owner has
+    themselves stands behind what they give, as clients of other servers expect it.
 
     Raises InvalidArgument (unknown id or group), UnresolvableGrantByEmailAddress, MalformedACLError, AccessDenied (another owner).
     """
@@ -107,13 +108,12 @@ def resolve(wanted: AclAsk, *, owner: str, bucket_owner: str, account_of: Accoun
         raise S3Error("AccessDenied", detail="the document names another owner")
     if wanted.canned:
         to_owner = _OF_BUCKET_OWNER.get(wanted.canned)
-        extra = _CANNED.get(wanted.canned, ())
-        if to_owner and bucket_owner != owner:
-            extra = (Grant(bucket_owner, to_owner),)
-        return Acl((Grant(owner, _FULL), *extra))
+        beside = (Grant(bucket_owner, to_owner),) if to_owner and bucket_owner != owner else ()
+        return Acl((*_CANNED.get(wanted.canned, ()), Grant(owner, _FULL), *beside))
     if len(wanted.grants) > ACL_GRANTS:
         raise S3Error("MalformedACLError", detail=f"more than {ACL_GRANTS} grants")
-    return Acl(tuple(Grant(_grantee(grant, account_of), grant.permission) for grant in wanted.grants))
+    found = [Grant(_grantee(grant, account_of), grant.permission) for grant in wanted.grants]
+    return Acl(tuple(sorted(found, key=lambda grant: grant.grantee == owner)))
 
 
 def _grantee(grant: GrantAsk, account_of: AccountOf) -> str:

@@ -48,6 +48,9 @@ def _object(action: str, versioned: str = "") -> Need:
 
 _READ = _object("GetObject", "GetObjectVersion")
 _SOURCE = Need("s3:GetObject", "source", "s3:GetObjectVersion")
+READ_TAGS = Need("s3:GetObjectTagging", "source", "s3:GetObjectVersionTagging")
+WRITE_TAGS = Need("s3:PutObjectTagging")
+"""What a copy needs beside, when its source has tags that go with it. Amazon S3 API Reference, CopyObject, "Permissions"."""
 _BYPASS = Need("s3:BypassGovernanceRetention", given=frozenset({"x-amz-bypass-governance-retention"}), told="true")
 _WRITE = (
     _object("PutObject"),

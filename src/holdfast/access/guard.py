@@ -5,11 +5,12 @@ decisions themselves are in `decide`. What a setting or a list must not say is i
 its row in `actions` was allowed for.
 """
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any, Final
 
 from holdfast.access.acl import ON_OBJECT
-from holdfast.access.actions import NEEDS, Need
+from holdfast.access.actions import NEEDS, READ_TAGS, WRITE_TAGS, Need
 from holdfast.access.decide import Decision, Denied, Shared, decide
 from holdfast.access.patterns import Context
 from holdfast.access.places import OF_UPLOAD, Sharing, asks_for_object, of_writer, shared, sharing_of
@@ -20,9 +21,9 @@ from holdfast.access.sessions import Session, Sessions
 from holdfast.clock import Clock
 from holdfast.errors import CODES, S3Error
 from holdfast.index.interface import Index
-from holdfast.limits import IDENTITIES_KNOWN
+from holdfast.limits import IDENTITIES_KNOWN, JUDGED_SLICE
 from holdfast.model import UNMARKED, Marks, replace
-from holdfast.s3 import DeleteAsk, DeleteFailed, DeleteObjects
+from holdfast.s3 import CopyObject, CopySource, DeleteAsk, DeleteFailed, DeleteObjects
 from holdfast.s3.identities import ROOT, Account, Identity
 from holdfast.s3.identities import context_of as sealed_for
 from holdfast.sealing.master import MasterKey
@@ -185,7 +186,8 @@ class Guard:
             else:
                 version = question.query.get("versionId", "")
                 decision = await self._decide(judged, sharing, need, question.key, version)
-                if not (decision.allowed or decision.denied or need.written) and need.action in ON_OBJECT:
+                settled = decision.allowed or decision.denied or need.written or need.given
+                if not settled and need.action in ON_OBJECT:
                     await self._check_absent(judged, sharing, question.key, version)
                 self._settle(judged, decision)
 
@@ -204,6 +206,16 @@ class Guard:
         name = "x-amz-source-expected-bucket-owner"
         check_owner_header(judged.question.headers, name, sharing.bucket.owner, account)
         self._settle(judged, await self._decide(judged, sharing, need, source.key, source.version_id))
+        if isinstance(judged.ask, CopyObject) and not judged.ask.replace_tags:
+            await self._check_tags(judged, sharing, source)
+
+    async def _check_tags(self, judged: Judged, sharing: Sharing, source: CopySource) -> None:
+        """Raises Denied unless who asks may read the tags that go with a copy, and write them."""
+        if judged.sharing is None or not (await self._marks(source.bucket, source.key, source.version_id)).tags:
+            return
+        self._settle(judged, await self._decide(judged, sharing, READ_TAGS, source.key, source.version_id))
+        question = judged.question
+        self._settle(judged, await self._decide(judged, judged.sharing, WRITE_TAGS, question.key, ""))
 
     async def _decide(self, judged: Judged, sharing: Sharing, need: Need, key: str, version_id: str) -> Decision:
         who, context = judged.who, judged.context
@@ -243,7 +255,9 @@ class Guard:
         denied: list[DeleteFailed] = []
         reason = ""
         needs: Iterable[Need] = [need for need in NEEDS["DeleteObjects"] if _called_for(need, judged.question)]
-        for one in ask.asks:
+        for number, one in enumerate(ask.asks, start=1):
+            if number % JUDGED_SLICE == 0:
+                await asyncio.sleep(0)
             decision = None
             for need in needs:
                 decision = await self._decide(judged, sharing, need, one.key, one.version_id)

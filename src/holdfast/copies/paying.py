@@ -106,6 +106,8 @@ async def pay(site: Site, debt: Debt, staged: Ready | None = None) -> Payment | 
             due = await _while_leased(site, debt, partial(make_way, site, debt))
             if due is not None:
                 return Delay(debt, due.due_ms, due.reason, counts=False, silent=due.silent)
+            if await _is_back(site, debt):
+                return Delay(debt, site.clock.now_ms(), "the older version is the current one again", False)
         if debt.version is None:
             await seat.grid.delete(place)
             payment, how = Payment(debt, None, policy.grids), "deleted"
@@ -168,6 +170,15 @@ async def make_way(site: Site, debt: Debt) -> Delay | None:
     # A grid that refuses the older version for good must not keep the key for ever: then a copy elsewhere is enough.
     elsewhere = any(copy.grid != debt.grid and not copy.at for copy in guest.copies)
     return None if elsewhere and not outcome.silent and not outcome.doubt else outcome
+
+
+async def _is_back(site: Site, debt: Debt) -> bool:
+    """Whether what replaced the guest was deleted since the claim, so that the guest's copy is that of the current version. When it
+    comes back later than this, it was moved out of the way before, or has its bytes elsewhere."""
+    now = await site.index.get(debt.bucket, debt.key)
+    return (
+        now is not None and now.seq != debt.seq and any(copy.grid == debt.grid and not copy.at for copy in now.copies)
+    )
 
 
 def _counted(debt: Debt) -> bool:

@@ -180,7 +180,7 @@ class ObjectGot:
     must be called in the end when there is a stream. Not a Value: it is used once.
     """
 
-    __slots__ = ("data", "expiry", "part_checksum", "parts", "span", "stream", "version")
+    __slots__ = ("data", "expiry", "part_checksum", "parts", "span", "stream", "version", "versioned")
 
     def __init__(
         self,
@@ -201,6 +201,8 @@ class ObjectGot:
         self.part_checksum = part_checksum
         """The checksum of the asked part, when the request named one."""
         self.expiry: Due | None = None
+        self.versioned = False
+        """The bucket keeps versions, or did: then this one's id is told, be it `null`."""
 
 
 class DeleteObject(Value, frozen=True):

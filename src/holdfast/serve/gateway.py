@@ -36,7 +36,7 @@ from holdfast.serve.methods import METHODS
 from holdfast.serve.tokens import answer, is_for_tokens
 from holdfast.serve.website import Shown, visit
 from holdfast.wire.browser.cors import actual, sharing_headers
-from holdfast.wire.browser.form import form_key, posted, put_request, wish_of, with_tags
+from holdfast.wire.browser.form import form_key, posted, put_request, wish_of
 from holdfast.wire.browser.multipart import is_form
 from holdfast.wire.browser.policy import check_form, read_policy
 from holdfast.wire.browser.signed import authenticate_upload
@@ -244,7 +244,6 @@ class Gateway:
         meant = put_request(request, fields, key)
         self._check_key(meant)
         ask, _ = await self._allowed(exchange, call, meant, operation, signed)
-        ask = with_tags(ask, fields)
         put = await self._methods[type(ask)](replace(ask, form=True), form)
         call.result = put
         self._send(exchange, call, posted(wish_of(fields), put, key, request, secure=self._secure))

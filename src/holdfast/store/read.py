@@ -74,7 +74,10 @@ async def get_object(site: Site, ask: GetObject) -> ObjectGot:
             if not ask.version_id:
                 # As it was when the request was judged, a moment ago.
                 bucket = site.index.remembered(ask.bucket) or await site.index.bucket(ask.bucket)
-                got.expiry = expiry_of(bucket, ask.key, version.plain_size, version.marks.tags, version.modified_ms)
+                if bucket.settings:
+                    got.versioned = versioning_of(bucket) != ""
+                    tags, size = version.marks.tags, version.plain_size
+                    got.expiry = expiry_of(bucket, ask.key, size, tags, version.modified_ms)
             return got
         except S3Error as trouble:
             if trouble.code != "ServiceUnavailable":

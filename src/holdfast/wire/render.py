@@ -91,7 +91,7 @@ def render_object(ask: s3.GetObject, got: s3.ObjectGot) -> Reply:
         headers.append(("x-amz-storage-class", facts.storage_class))
     if facts.seal is not None:
         headers += sealed_headers(sealed(facts.seal, ask.customer), context=False)
-    if version.version_id != NULL or ask.version_id:
+    if version.version_id != NULL or ask.version_id or got.versioned:
         headers.append((_VERSION_ID, version.version_id))
     if version.marks is not UNMARKED:
         headers += _mark_headers(version.marks)

@@ -344,13 +344,12 @@ def _by_query(request: Request, judge: _Judge) -> Signed:
     expires = query["X-Amz-Expires"]
     if not _SECONDS.fullmatch(expires):
         raise _bad_query("X-Amz-Expires should be a number, and not a negative one")
-    if not 1 <= int(expires) <= PRESIGN_EXPIRY_S:
-        raise _bad_query(
-            f"X-Amz-Expires must be at least one second and at most a week: between 1 and {PRESIGN_EXPIRY_S} seconds"
-        )
+    if int(expires) > PRESIGN_EXPIRY_S:
+        raise _bad_query(f"X-Amz-Expires must be at most a week: {PRESIGN_EXPIRY_S} seconds")
     until_ms = at_ms + int(expires) * 1000
-    if now_ms > until_ms or at_ms - now_ms > CLOCK_SKEW_S * 1000:
-        what = "Request has expired" if now_ms > until_ms else "Request is not valid yet"
+    expired = now_ms > until_ms or until_ms == at_ms
+    if expired or at_ms - now_ms > CLOCK_SKEW_S * 1000:
+        what = "Request has expired" if expired else "Request is not valid yet"
         times = {"X-Amz-Expires": expires, "Expires": _iso(until_ms), "ServerTime": _iso(now_ms)}
         raise S3Error("AccessDenied", what, fields=times)
 

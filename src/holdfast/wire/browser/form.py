@@ -4,12 +4,12 @@ Source: Amazon S3 API Reference, "POST Object", "Browser-based uploads using POS
 """
 
 from collections.abc import Mapping
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from holdfast.errors import S3Error
 from holdfast.limits import KEY_BYTES
-from holdfast.model import Value, replace
-from holdfast.s3 import ObjectPut, PutObject
+from holdfast.model import Value
+from holdfast.s3 import ObjectPut
 from holdfast.signing import encode_path
 from holdfast.wire.documents.tagging import read_object
 from holdfast.wire.parse import invalid
@@ -55,7 +55,8 @@ def form_key(fields: Mapping[str, str], filename: str) -> str:
 
 
 def put_request(request: Request, fields: Mapping[str, str], key: str) -> Request:
-    """The PUT that a form stands for: the fields that are headers there, and nothing of the form's own headers."""
+    """The PUT that a form stands for: the fields that are headers there, its tags, which come as XML, and nothing of the form's own
+    headers. Raises MalformedXML, InvalidTag."""
     headers = {
         name: value
         for name, value in fields.items()
@@ -63,18 +64,11 @@ def put_request(request: Request, fields: Mapping[str, str], key: str) -> Reques
     }
     if "acl" in fields:
         headers["x-amz-acl"] = fields["acl"]
+    if (tagging := fields.get("tagging", "")).strip():
+        headers["x-amz-tagging"] = urlencode(read_object(parse_xml(tagging.encode(), "Tagging")))
     path = f"/{request.bucket}/{key}"
     target = encode_path(path).encode()
     return Request("PUT", target, target, b"", path, headers, {}, (), request.bucket, key, False)
-
-
-def with_tags(ask: PutObject, fields: Mapping[str, str]) -> PutObject:
-    """The request with the tags of the form, which come as XML. Raises MalformedXML, InvalidTag."""
-    text = fields.get("tagging", "")
-    if not text.strip():
-        return ask
-    tags = read_object(parse_xml(text.encode(), "Tagging"))
-    return replace(ask, marks=replace(ask.marks, tags=tags))
 
 
 def wish_of(fields: Mapping[str, str]) -> Wish:
