@@ -249,7 +249,8 @@ async def upload(
     listed = await made.store.list_parts(ListParts(BUCKET, key, begun.upload_id))
     assert [part.plain_size for part in listed.parts] == [len(data) for data in parts]
     whole = sum(map(len, parts))
-    complete = CompleteMultipartUpload(BUCKET, key, begun.upload_id, tuple(asks), object_size=whole)
+    named = (BUCKET, key, begun.upload_id, tuple(asks))
+    complete = CompleteMultipartUpload(*named, object_size=whole, customer=customer)
     done = await made.store.complete_multipart_upload(complete)
     again = await made.store.complete_multipart_upload(complete)
     assert done == again
