@@ -648,3 +648,15 @@ def test_a_session_token_stands_for_its_user(world: World) -> None:
 def _session(reply: Any) -> dict[str, Any]:
     given = reply["Credentials"]
     return {"access": given["AccessKeyId"], "secret": given["SecretAccessKey"], "token": given["SessionToken"]}
+
+
+def test_whoever_does_not_pay_for_a_bucket_of_requester_pays_is_refused(world: World) -> None:
+    bucket = world.bucket(ObjectOwnership="ObjectWriter", ACL="public-read")
+    world.root.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="public-read")
+    world.root.put_bucket_request_payment(Bucket=bucket, RequestPaymentConfiguration={"Payer": "Requester"})
+    assert world.root.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+    for client in (world.alt, world.nobody):
+        assert refused(client.get_object, Bucket=bucket, Key="k") == DENIED
+        assert refused(client.list_objects_v2, Bucket=bucket) == DENIED
+    assert world.alt.get_object(Bucket=bucket, Key="k", RequestPayer="requester")["Body"].read() == b"x"
+    assert refused(world.nobody.get_object, Bucket=bucket, Key="k", RequestPayer="requester") == DENIED

@@ -18,15 +18,19 @@ from holdfast.keepers.scrub import Scrub
 from holdfast.limits import BLOCK_BYTES, DEBT_RETRY_MAX_S, LEASE_S
 from holdfast.model import Facts, Marks, Place, Retention
 from holdfast.s3 import (
+    CompleteMultipartUpload,
     CopyObject,
     CopySource,
     CreateBucket,
+    CreateMultipartUpload,
     DeleteAsk,
     DeleteObject,
     DeleteObjects,
     GetObject,
     ListVersions,
+    PartAsk,
     PutObject,
+    UploadPart,
 )
 from holdfast.s3.locks import GetLegalHold, GetRetention, ObjectLock, PutLegalHold, PutRetention
 from holdfast.s3.settings import PutSetting
@@ -420,6 +424,21 @@ def test_the_default_of_a_bucket_locks_what_comes_without_a_lock_of_its_own(tmp_
             assert abs(retention.until_ms - stage.clock.now_ms() - 3 * DAY_MS) < 60_000
         with pytest.raises(S3Error, match="InvalidBucketState"):
             await stage.made.store.put_setting(PutSetting(BUCKET, "versioning", Versioning("Suspended")))
+
+    staged(tmp_path, scenario, locks=True)
+
+
+def test_a_default_that_is_set_while_an_upload_is_under_way_locks_what_comes_of_it(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        store = stage.made.store
+        begun = await store.create_multipart_upload(CreateMultipartUpload(BUCKET, "k", Facts()))
+        part = await store.upload_part(UploadPart(BUCKET, "k", begun.upload_id, 1), Bytes(b"x"))
+        await store.put_setting(PutSetting(BUCKET, "object-lock", ObjectLock("COMPLIANCE", days=1)))
+        stage.clock.leap(2 * DAY_MS / 1000)
+        parts = (PartAsk(1, part.etag),)
+        done = await store.complete_multipart_upload(CompleteMultipartUpload(BUCKET, "k", begun.upload_id, parts))
+        with pytest.raises(S3Error, match="AccessDenied"):
+            await stage.delete("k", done.version_id)
 
     staged(tmp_path, scenario, locks=True)
 

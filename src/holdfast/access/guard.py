@@ -22,10 +22,12 @@ from holdfast.clock import Clock
 from holdfast.errors import CODES, S3Error
 from holdfast.index.interface import Index
 from holdfast.limits import IDENTITIES_KNOWN, JUDGED_SLICE
-from holdfast.model import UNMARKED, Marks, replace
+from holdfast.model import UNMARKED, Bucket, Marks, replace
 from holdfast.s3 import CopyObject, CopySource, DeleteAsk, DeleteFailed, DeleteObjects
 from holdfast.s3.identities import ROOT, Account, Identity
 from holdfast.s3.identities import context_of as sealed_for
+from holdfast.s3.payment import REQUESTER, Payment
+from holdfast.s3.settings import setting
 from holdfast.sealing.master import MasterKey
 
 _ARN: Final = "arn:aws:s3:::"
@@ -136,6 +138,7 @@ class Guard:
             sharing = sharing_of(await self.index.bucket(question.bucket))
             account = self.account_of(sharing.bucket.owner)
             check_owner_header(question.headers, "x-amz-expected-bucket-owner", sharing.bucket.owner, account)
+            _check_payer(sharing.bucket, who, question)
             judged = Judged(question.ask, who, question, sharing, context_of(question, who, account))
             if question.operation not in _TOLD_BY_BODY:
                 await self._check_all(judged, sharing, needs)
@@ -286,3 +289,13 @@ def _called_for(need: Need, question: Question) -> bool:
         return True
     headers = question.headers
     return any(headers.get(name) and need.told in ("", headers[name].lower()) for name in need.given)
+
+
+def _check_payer(bucket: Bucket, who: Principal, question: Question) -> None:
+    """Raises Denied where requesters pay and this one, from another account or none, does not say that it does. Amazon S3 User
+    Guide, "Using Requester Pays buckets": nobody can stay unknown there."""
+    payment = setting(bucket, "requestPayment", Payment)
+    if payment is None or payment.payer != REQUESTER or bucket.owner == who.asker.canonical:
+        return
+    if not who.asker.canonical or question.headers.get("x-amz-request-payer") != "requester":
+        raise Denied("requesters pay for this bucket, and this one does not say so")

@@ -24,15 +24,22 @@ from holdfast.store.read import current
 
 
 def marks_with_default(bucket: Bucket, marks: Marks, now_ms: int) -> Marks:
-    """What a new version of this bucket is marked with. Raises InvalidRequest where nothing can be locked."""
-    lock = lock_of(bucket)
+    """What a new version of this bucket is marked with. Raises InvalidRequest where nothing can be locked, InvalidArgument."""
+    check_marks(bucket, marks, now_ms)
+    return with_default(bucket, marks, now_ms)
+
+
+def check_marks(bucket: Bucket, marks: Marks, now_ms: int) -> None:
+    """Raises InvalidRequest where nothing can be locked, InvalidArgument for a lock that has ended before it begins."""
     if marks.retention is not None or marks.hold:
-        _require(lock)
+        _require(lock_of(bucket))
         if marks.retention is not None and marks.retention.until_ms <= now_ms:
             raise S3Error("InvalidArgument", "The retain until date must be in the future!")
-    if lock is None or marks.retention is not None:
-        return marks
-    retention = default_retention(lock, now_ms)
+
+
+def with_default(bucket: Bucket, marks: Marks, now_ms: int) -> Marks:
+    """The marks, locked as the bucket says from now on when they say nothing themselves."""
+    retention = None if marks.retention is not None else default_retention(lock_of(bucket), now_ms)
     return marks if retention is None else replace(marks, retention=retention)
 
 

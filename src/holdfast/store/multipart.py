@@ -39,7 +39,7 @@ from holdfast.s3.notices import CREATED_UPLOAD, notices_of
 from holdfast.s3.sharing import ENFORCED, ownership_of
 from holdfast.s3.versioning import NULL
 from holdfast.store.copying import copy_source, receive_copy
-from holdfast.store.locks import marks_with_default
+from holdfast.store.locks import check_marks, with_default
 from holdfast.store.receive import Received, receive
 from holdfast.store.seals import begin_seal, check_upload_key, part_sealing, wanted
 from holdfast.store.sharing import names_of
@@ -57,8 +57,8 @@ async def create_upload(site: Site, ask: CreateMultipartUpload) -> UploadCreated
         facts = replace(facts, seal=(await begin_seal(site, Place(ask.bucket, ask.key), seal))[0])
         told = sealed(facts.seal, seal.customer)
     upload_id, now_ms = site.clock.token(24).hex(), site.clock.now_ms()
-    marks = marks_with_default(bucket, ask.marks, now_ms)
-    upload = Upload(ask.bucket, ask.key, upload_id, now_ms, facts, ask.algorithm, ask.kind, marks)
+    check_marks(bucket, ask.marks, now_ms)
+    upload = Upload(ask.bucket, ask.key, upload_id, now_ms, facts, ask.algorithm, ask.kind, ask.marks)
     await site.index.create_upload(upload)
     abort = abort_of(bucket, ask.key, upload.initiated_ms)
     return UploadCreated(ask.bucket, ask.key, upload_id, ask.algorithm, ask.kind, abort, told)
@@ -159,7 +159,9 @@ async def complete_upload(site: Site, ask: CompleteMultipartUpload) -> UploadCom
         layout=Layout(parts, multipart=True),
         spool=tuple(SpoolFile(part.spool, part.size) for part in parts),
         condition=ask.condition,
-        marks=upload.marks,
+        marks=with_default(
+            bucket, upload.marks, now_ms
+        ),  # The bucket's own lock begins with the version, not with its upload.
         notices=notices_of(bucket, site.webhooks, (CREATED_UPLOAD,), ask.key, at_ms=now_ms, size=size, etag=etag),
     )
     try:
