@@ -95,6 +95,8 @@ class TinyStore:
 
     async def copy_object(self, ask: s3.CopyObject) -> s3.ObjectCopied:
         await self._begin(ask)
+        if ask.source.key not in self.bodies:
+            raise S3Error("NoSuchKey", fields={"Key": ask.source.key})
         self.bodies[ask.key] = self.bodies[ask.source.key]
         return s3.ObjectCopied("an-etag", NOW_MS, None)
 
