@@ -52,6 +52,7 @@ from holdfast.keepers.reconcile import Reconcile
 from holdfast.keepers.scrub import Scrub
 from holdfast.keepers.supervisor import Keeper, Supervisor
 from holdfast.keepers.sweep import Sweep
+from holdfast.limits import GC_OBJECTS
 from holdfast.model import to_json
 from holdfast.s3.identities import OWNER_ID
 from holdfast.sealing.keyring import open_ring
@@ -383,7 +384,6 @@ class Node:
             clock=self._clock,
             teller=self.teller,
         )
-        self.teller.subscribe(self._journal.listen)
         gateway = Gateway(
             store,
             guard=guard,
@@ -440,6 +440,7 @@ class Node:
             self.teller.tell(Noted("serving", {"version": __version__, "pid": os.getpid()}))
             gc.collect()
             gc.freeze()
+            gc.set_threshold(GC_OBJECTS)
             await self._serve(doors, tls, ready)
         return 0
 

@@ -469,6 +469,8 @@ SWEEP_REST_S: Final = 0.5
 """Shortest time between two rounds of it, however often it is wanted."""
 TRIM_BATCH: Final = 256
 """Inline bodies looked at in one transaction of the sweep."""
+GC_OBJECTS: Final = 20_000
+"""Objects made and not yet gone after which the garbage collector looks for cycles. Requests leave none, so it looks seldom."""
 BUCKETS_KNOWN: Final = 10_000
 """Buckets whose settings a process remembers; then it begins anew."""
 LIFECYCLE_BATCH: Final = 250

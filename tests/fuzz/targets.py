@@ -40,7 +40,7 @@ from holdfast.wire.parse_multipart import fill_complete
 from holdfast.wire.parse_objects import fill_deletes, put_object
 from holdfast.wire.render import render_error
 from holdfast.wire.request import Request, parse_query, parse_request
-from holdfast.wire.sigv4 import Payload, Signed, authenticate
+from holdfast.wire.sigv4 import Keys, Payload, Signed, authenticate
 from holdfast.xml import document, element, legible, parse_xml
 from tests.fuzz.configuring import configuration, notation
 from tests.fuzz.conversing import converse
@@ -172,7 +172,7 @@ def signature(data: bytes) -> None:
     if found is None:
         return
     try:
-        signed = authenticate(found[0], secret_of={ACCESS: SECRET}.get, region=REGION, now_ms=NOW_MS)
+        signed = authenticate(found[0], Keys({ACCESS: SECRET}.get, region=REGION), NOW_MS)
     except S3Error as error:
         check_error(error, found[0].path)
     else:
@@ -245,7 +245,7 @@ def _judge(parts: list[bytes], *, honest: bool = True) -> object:
     except S3Error:
         return None
     try:
-        signed = authenticate(it, secret_of={ACCESS: SECRET}.get, region=REGION, now_ms=NOW_MS)
+        signed = authenticate(it, Keys({ACCESS: SECRET}.get, region=REGION), NOW_MS)
     except S3Error:
         assert not honest, "an honest request was refused"
         return None

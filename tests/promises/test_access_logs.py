@@ -82,7 +82,6 @@ def desk(
                 clock=clock,
                 teller=teller,
             )
-            teller.subscribe(journal.listen)
             gateway = Gateway(
                 made.store, guard=guard_of(made.site.index, clock), region=REGION, domain="", clock=clock, teller=teller
             )

@@ -15,7 +15,7 @@ from holdfast.limits import CHUNK_LINE_BYTES, TRAILER_BYTES
 from holdfast.signing import chunk_signature, sign_headers, signing_key, trailer_signature
 from holdfast.wire.chunked import ChunkDecoder
 from holdfast.wire.request import parse_request
-from holdfast.wire.sigv4 import Payload, Signed, authenticate
+from holdfast.wire.sigv4 import Keys, Payload, Signed, authenticate
 
 ACCESS = "AKIAIOSFODNN7EXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -121,7 +121,7 @@ def test_amazons_example_of_signed_chunks_is_decoded() -> None:
         b"/examplebucket/chunkObject.txt",
         [(name.encode(), value.encode()) for name, value in headers.items()],
     )
-    signed = authenticate(request, secret_of={ACCESS: SECRET}.get, region="us-east-1", now_ms=NOW_MS)
+    signed = authenticate(request, Keys({ACCESS: SECRET}.get, region="us-east-1"), NOW_MS)
     assert decode(ChunkDecoder(signed, decoded_length=66560), body) == b"a" * 66560
 
 
@@ -170,7 +170,7 @@ def test_a_stream_goes_on_from_the_signature_of_its_request() -> None:
         now_ms=NOW_MS,
     )
     request = parse_request(b"PUT", b"/b/k", [(name.encode(), value.encode()) for name, value in sent.items()])
-    signed = authenticate(request, secret_of={ACCESS: SECRET}.get, region="us-east-1", now_ms=NOW_MS)
+    signed = authenticate(request, Keys({ACCESS: SECRET}.get, region="us-east-1"), NOW_MS)
     assert decode(ChunkDecoder(signed), sealed(signed, [b"one", b"two"])) == b"onetwo"
 
 

@@ -28,7 +28,7 @@ from holdfast.signing import (
     string_to_sign,
 )
 from holdfast.wire.request import Request, parse_request
-from holdfast.wire.sigv4 import Payload, Signed, authenticate
+from holdfast.wire.sigv4 import Keys, Payload, Signed, authenticate
 
 ACCESS = "AKIAIOSFODNN7EXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -50,7 +50,7 @@ def secret_of(access_key: str) -> str | None:
 
 
 def verify(request: Request, *, now_ms: int = NOW_MS, region: str = REGION) -> Signed:
-    return authenticate(request, secret_of=secret_of, region=region, now_ms=now_ms)
+    return authenticate(request, Keys(secret_of, region=region), now_ms)
 
 
 def made(method: str, target: str, headers: dict[str, str]) -> Request:
@@ -340,7 +340,7 @@ def test_the_date_header_stands_in_for_x_amz_date() -> None:
 
 def test_an_access_key_may_contain_slashes() -> None:
     request = signed_request(access_key="team/a/key")
-    signed = authenticate(request, secret_of={"team/a/key": SECRET}.get, region=REGION, now_ms=NOW_MS)
+    signed = authenticate(request, Keys({"team/a/key": SECRET}.get, region=REGION), NOW_MS)
     assert signed.access_key == "team/a/key"
 
 

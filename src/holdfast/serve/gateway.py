@@ -45,7 +45,7 @@ from holdfast.wire.operations import BodyKind, Operation, route
 from holdfast.wire.parse_sealing import brings_key, insecure
 from holdfast.wire.render import XML_TYPE, Reply, render, render_error, render_object
 from holdfast.wire.request import Request, parse_request
-from holdfast.wire.sigv4 import ANYBODY, Payload, Signed, authenticate
+from holdfast.wire.sigv4 import ANYBODY, Keys, Payload, Signed, authenticate
 from holdfast.xml import DECLARATION
 
 Method = Callable[..., Coroutine[Any, Any, Any]]
@@ -53,6 +53,7 @@ Method = Callable[..., Coroutine[Any, Any, Any]]
 
 _CLIENT_LEFT: Final = 499
 _READS: Final = frozenset({"GetObject", "HeadObject"})
+_READING: Final = frozenset({"GET", "HEAD"})
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -128,6 +129,7 @@ class Gateway:
         self._customer_keys = customer_keys
         self._methods: dict[type, Method] = {kind: getattr(store, name) for kind, name in METHODS.items()}
         self._guard = guard
+        self._keys = Keys(guard.secret_of, region=region, session_secret=guard.session_secret)
         self._judge = Judge(guard, region=region, secure=secure, clock=clock, ownership=ownership)
         self._region = region
         self._domain = domain
@@ -142,7 +144,8 @@ class Gateway:
         began_s = self._clock.monotonic_s()
         self._id_count = (self._id_count + 1) & 0xFFFFFFFF
         call = _Call(f"{self._id_prefix}{self._id_count:08X}", self._host_id, exchange)
-        CALLER.set(call)
+        if exchange.method not in _READING:
+            CALLER.set(call)  # What a change of the index tells of it.
         try:
             await self._serve(exchange, call)
         except ClientGone:
@@ -193,14 +196,7 @@ class Gateway:
             self._send(exchange, call, render(request, result, secure=self._secure))
 
     def _authenticate(self, call: _Call, request: Request) -> Signed:
-        guard = self._guard
-        signed = authenticate(
-            request,
-            secret_of=guard.secret_of,
-            session_secret=guard.session_secret,
-            region=self._region,
-            now_ms=self._clock.now_ms(),
-        )
+        signed = authenticate(request, self._keys, self._clock.now_ms())
         call.access_key = signed.access_key
         return signed
 
@@ -310,10 +306,10 @@ class Gateway:
     ) -> tuple[s3.ObjectGot, s3.GetObject] | None:
         """A read by the owner of a bucket that is shared with nobody, so far as is remembered; None when it is not, or was not any more
         when the object was looked up: then nothing of it is said."""
-        who = self._guard.principal(signed.access_key, signed.token)
-        home = self._judge.home(request, operation, who)
-        if home is None or operation.parse is None:
+        found = self._judge.home(request, signed)
+        if found is None or operation.parse is None:
             return None
+        home, who = found
         ask = operation.parse(request)
         call.principal, call.decision, call.reason = who.text, "allow", "account owner"
         remembered = self._guard.index.remembered
@@ -405,7 +401,8 @@ class Gateway:
             if not exchange.finished:
                 raise S3Error("InternalError", detail=f"{exchange.sent} of {reply.length} bytes came from the store")
         finally:
-            await close(stream)
+            if stream is not None:
+                await close(stream)
 
     def _headers(self, call: _Call, reply: Reply) -> list[tuple[str, str]]:
         headers = reply.headers
@@ -436,25 +433,26 @@ class Gateway:
     def _tell(self, exchange: Exchange, call: _Call, began_s: float) -> None:
         request = call.request
         self._teller.tell(
+            # In the order of its fields: names would cost as much again as the rest of it.
             RequestEnded(
-                request_id=call.id,
-                operation=call.operation,
-                method=exchange.method,
-                path=_path(exchange, request),
-                bucket="" if request is None else request.bucket,
-                key="" if request is None else request.key,
-                status=call.status or (_CLIENT_LEFT if exchange.gone else exchange.status),
-                code=call.code,
-                elapsed_s=self._clock.monotonic_s() - began_s,
-                received_bytes=exchange.received,
-                sent_bytes=exchange.sent,
-                access_key=call.access_key,
-                client=exchange.client,
-                detail=call.detail,
-                principal=call.principal,
-                decision=call.decision,
-                reason=call.reason,
-                call=call,
+                call.id,
+                call.operation,
+                exchange.method,
+                _path(exchange, request),
+                "" if request is None else request.bucket,
+                "" if request is None else request.key,
+                call.status or (_CLIENT_LEFT if exchange.gone else exchange.status),
+                call.code,
+                self._clock.monotonic_s() - began_s,
+                exchange.received,
+                exchange.sent,
+                call.access_key,
+                exchange.client,
+                call.detail,
+                call.principal,
+                call.decision,
+                call.reason,
+                call,
             )
         )
 

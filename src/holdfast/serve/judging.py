@@ -62,15 +62,34 @@ class Judge:
         self._region = region
         self._ownership = ownership
         self._secure = secure
+        self._remembered = guard.index.remembered
+        self._home: tuple[Bucket, Principal] | None = None
+        """What `home` found for the root account's owner last."""
+        self._root_key = ""
         self._clock = clock
 
-    def home(self, request: Request, operation: Operation, who: Principal) -> Bucket | None:
-        """The bucket as it is remembered, when that says that who asks may do anything there: nothing else needs to be judged while it
-        is still so."""
-        if not self._plain(request, operation, who):
+    def home(self, request: Request, signed: Signed) -> tuple[Bucket, Principal] | None:
+        """For a read: the bucket as it is remembered and who asks, when these say that they may do anything there. Nothing else needs to be
+        judged while the bucket is still so."""
+        bucket = self._remembered(request.bucket)
+        query = request.query
+        if (
+            bucket is None
+            or signed.token
+            or not _TELLING.isdisjoint(request.headers)
+            or (query and "X-Amz-Signature" in query and not OF_SIGNATURE.issuperset(query))
+        ):
             return None
-        bucket = self.guard.index.remembered(request.bucket)
-        return bucket if bucket is not None and _is_home(bucket, who) else None
+        known = self._home
+        if known is not None and known[0] is bucket and signed.access_key == self._root_key:
+            return known  # The root account's owner, as the time before.
+        who = self.guard.principal(signed.access_key, signed.token)
+        if not who.asker.owner or not _is_home(bucket, who):
+            return None
+        found = (bucket, who)
+        if who is self.guard.root:
+            self._home, self._root_key = found, signed.access_key
+        return found
 
     def _plain(self, request: Request, operation: Operation, who: Principal) -> bool:
         query = request.query

@@ -144,64 +144,45 @@ def _no_sessions(access_key: str, token: str) -> str:
     raise S3Error("InvalidToken")
 
 
-class _Judge:
-    """What a signature is judged by."""
+class Keys:
+    """Whose signatures hold, and where: made once, for many requests. `region` is the one this endpoint stands for, empty for any."""
 
-    __slots__ = ("digest", "now_ms", "region", "secret_of", "service", "session_secret")
+    __slots__ = ("region", "secret_of", "service", "session_secret")
 
     def __init__(
-        self,
-        secret_of: SecretOf,
-        session_secret: SessionSecret,
-        region: str,
-        now_ms: int,
-        service: str = SERVICE,
-        digest: str = "",
+        self, secret_of: SecretOf, *, region: str, session_secret: SessionSecret = _no_sessions, service: str = SERVICE
     ) -> None:
         self.secret_of = secret_of
         self.session_secret = session_secret
         self.region = region
-        """Empty: any."""
-        self.now_ms = now_ms
         self.service = service
-        self.digest = digest
-        """Of the body, where no header has to say it."""
 
     def secret(self, access_key: str, token: str) -> str:
         """Raises InvalidAccessKeyId, and what `session_secret` raises."""
         return self.session_secret(access_key, token) if token else secret_for(access_key, self.secret_of)
 
 
-def authenticate(
-    request: Request,
-    *,
-    secret_of: SecretOf,
-    region: str,
-    now_ms: int,
-    session_secret: SessionSecret = _no_sessions,
-) -> Signed:
+def authenticate(request: Request, keys: Keys, now_ms: int) -> Signed:
     """Verify the signature of `request`. One that has none at all is nobody's.
 
-    `region` is the one this endpoint stands for; a request
-    signed for another one is told so. Raises S3Error: AccessDenied (expired, or `x-amz-*` headers that
+    A request signed for another region is told so. Raises S3Error: AccessDenied (expired, or `x-amz-*` headers that
     are not signed), SignatureDoesNotMatch, InvalidAccessKeyId, RequestTimeTooSkewed, AuthorizationHeaderMalformed,
     AuthorizationQueryParametersError, InvalidToken, ExpiredToken, InvalidArgument, InvalidRequest.
     """
     authorization = request.headers.get("authorization") or None  # An empty one is none.
     query = request.query
-    judge = _Judge(secret_of, session_secret, region, now_ms)
     if not query:
         if authorization is None:
             return _anonymous(request)
-        return _by_header(request, authorization, judge)
+        return _by_header(request, authorization, keys, now_ms)
     presigned = not _OF_PRESIGNING.isdisjoint(query)
     legacy = "Signature" in query and "AWSAccessKeyId" in query
     if (authorization is not None) + presigned + legacy > 1:
         raise S3Error("InvalidArgument", _ONE_MECHANISM, fields={"ArgumentName": "Authorization"})
     if authorization is not None:
-        return _by_header(request, authorization, judge)
+        return _by_header(request, authorization, keys, now_ms)
     if presigned:
-        return _by_query(request, judge)
+        return _by_query(request, keys, now_ms)
     if legacy:
         raise S3Error("InvalidRequest", _UNSUPPORTED)
     return _anonymous(request)
@@ -216,7 +197,8 @@ def authenticate_form(
     if authorization is None:
         raise S3Error("AccessDenied", detail="anonymous")
     digest = hashlib.sha256(body).hexdigest()
-    return _by_header(request, authorization, _Judge(secret_of, session_secret, "", now_ms, service, digest))
+    keys = Keys(secret_of, region="", session_secret=session_secret, service=service)
+    return _by_header(request, authorization, keys, now_ms, digest)
 
 
 def _anonymous(request: Request) -> Signed:
@@ -230,8 +212,8 @@ def _anonymous(request: Request) -> Signed:
 # --- the header form ---
 
 
-def _by_header(request: Request, authorization: str, judge: _Judge) -> Signed:
-    now_ms = judge.now_ms
+def _by_header(request: Request, authorization: str, keys: Keys, now_ms: int, digest: str = "") -> Signed:
+    """`digest` is that of the body, where no header has to say it."""
     at = authorization.rfind("Signature=")
     proof = authorization[at + 10 :]
     head = authorization[:at]
@@ -241,12 +223,12 @@ def _by_header(request: Request, authorization: str, judge: _Judge) -> Signed:
         proof, _, rest = proof.partition(",")
         head = f"{head},{rest}"
     proof = proof.strip()
-    claim = (_claim if len(head) <= PARSED_CHARS else _parse_claim)(head, judge.service)
-    if claim.region != judge.region and judge.region:
-        raise _wrong_region(_malformed, claim.region, judge.region)
+    claim = (_claim if len(head) <= PARSED_CHARS else _parse_claim)(head, keys.service)
+    if claim.region != keys.region and keys.region:
+        raise _wrong_region(_malformed, claim.region, keys.region)
 
     headers = request.headers
-    payload_text = judge.digest or headers.get("x-amz-content-sha256")
+    payload_text = digest or headers.get("x-amz-content-sha256")
     if payload_text is None:
         raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
     payload, sha256 = _payload(payload_text)
@@ -275,7 +257,7 @@ def _by_header(request: Request, authorization: str, judge: _Judge) -> Signed:
     _check_signed(headers, claim.names, ("x-amz-content-sha256", "x-amz-date"))
     query = canonical_query(request.query_items) if request.query_items else ""
     token = headers.get("x-amz-security-token", "")
-    key = _verify(request, claim, date, query, payload_text, proof, judge.secret(claim.access_key, token))
+    key = _verify(request, claim, date, query, payload_text, proof, keys.secret(claim.access_key, token))
     return Signed(claim.access_key, payload, sha256, proof, key, claim.scope, date, False, token, at_ms)
 
 
@@ -320,8 +302,8 @@ def _from_date_header(text: str) -> str:
 # --- the presigned form ---
 
 
-def _by_query(request: Request, judge: _Judge) -> Signed:
-    query, headers, now_ms = request.query, request.headers, judge.now_ms
+def _by_query(request: Request, keys: Keys, now_ms: int) -> Signed:
+    query, headers = request.query, request.headers
     if not all(query.get(name) for name in _PRESIGNED):
         raise _bad_query(
             "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, "
@@ -332,8 +314,8 @@ def _by_query(request: Request, judge: _Judge) -> Signed:
     credential, signed = query["X-Amz-Credential"], query["X-Amz-SignedHeaders"]
     known = len(credential) + len(signed) <= PARSED_CHARS
     claim = (_query_claim if known else scoped)(credential, signed, _bad_credential)
-    if claim.region != judge.region:
-        raise _wrong_region(_bad_credential, claim.region, judge.region)
+    if claim.region != keys.region:
+        raise _wrong_region(_bad_credential, claim.region, keys.region)
 
     date = query["X-Amz-Date"]
     at_ms = parse_date(date)
@@ -370,7 +352,7 @@ def _by_query(request: Request, judge: _Judge) -> Signed:
     items = canonical_query(item for item in request.query_items if item[0] != "X-Amz-Signature")
     proof = query["X-Amz-Signature"]
     token = query.get("X-Amz-Security-Token") or headers.get("x-amz-security-token", "")
-    key = _verify(request, claim, date, items, payload_text, proof, judge.secret(claim.access_key, token))
+    key = _verify(request, claim, date, items, payload_text, proof, keys.secret(claim.access_key, token))
     return Signed(claim.access_key, payload, sha256, proof, key, claim.scope, date, True, token, at_ms)
 
 

@@ -96,6 +96,8 @@ class Journal:
         self._clock = clock
         self._teller = teller
         self._logged: dict[str, tuple[Source, Logging]] = {}
+        self._listening = False
+        """From the first bucket that has a log on: until then requests pay nothing."""
         self._batches: dict[tuple[str, Logging, int], _Batch] = {}
         self._size_bytes = 0
         self._dropped: dict[str, int] = {}
@@ -160,6 +162,9 @@ class Journal:
             if logging is not None and logging.target:
                 found[name] = (Source(name, bucket.owner, bucket.region or self._region), logging)
         self._logged = found
+        if found and not self._listening:
+            self._listening = True
+            self._teller.subscribe(self.listen)
 
     async def deliver(self) -> None:
         """Put every batch into its target. What a target cannot take now waits; what it will never take is dropped."""
